@@ -1,0 +1,58 @@
+"""Condition types and reasons of all three kinds: each a documented constant, listed in the reference."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ConditionType(StrEnum):
+    """Types of condition."""
+
+    READY = "Ready"
+    """Policy, check: the specification is understood and its CronJob is as it says."""
+    RUNNING = "Running"
+    """Policy, check: a run of it is admitted and has not ended."""
+    DEGRADED = "Degraded"
+    """Policy, check: it is carried out, but not as wished; the last run did not succeed."""
+    HEALTHY = "Healthy"
+    """Check: True, False, or Unknown when the checks could not be carried out."""
+    SUCCEEDED = "Succeeded"
+    """Run: Unknown until it ended, then True or False for ever."""
+    RECORDED = "Recorded"
+    """Run: counted in the totals of its policy, exactly once."""
+
+
+class ReadyReason(StrEnum):
+    """Reasons of `Ready`."""
+
+    SCHEDULED = "Scheduled"
+    """The CronJob is in place."""
+    SUSPENDED = "Suspended"
+    """In place, and suspended as the specification says. Runs by hand still work."""
+    INVALID_SPEC = "InvalidSpec"
+    """The specification cannot be carried out; the message names the field and says what to write."""
+    NAME_CONFLICT = "NameConflict"
+    """An object of the name that is needed exists and is not ours; it was left alone."""
+
+
+class RunState(StrEnum):
+    """Reasons of `Succeeded`: the state of a run."""
+
+    QUEUED = "Queued"
+    ADMITTED = "Admitted"
+    RUNNING = "Running"
+    BACKOFF = "Backoff"
+    CANCELLING = "Cancelling"
+    SUCCEEDED = "Succeeded"
+    PARTIALLY_SUCCEEDED = "PartiallySucceeded"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+    TIMED_OUT = "TimedOut"
+    SKIPPED = "Skipped"
+
+
+ACTIVE_STATES = frozenset({RunState.ADMITTED, RunState.RUNNING, RunState.CANCELLING})
+"""States of a run that takes part of the limits: its Job is not suspended."""
+WAITING_STATES = frozenset({RunState.QUEUED, RunState.BACKOFF})
+GOOD_STATES = frozenset({RunState.SUCCEEDED, RunState.PARTIALLY_SUCCEEDED})
+TERMINAL_STATES = frozenset(RunState) - ACTIVE_STATES - WAITING_STATES

@@ -1,0 +1,162 @@
+"""The result: what a worker reports of one attempt, as the termination message of its container.
+
+One JSON object of at most `MAX_BYTES` (the kubelet keeps 4096 bytes of all containers; 3 KiB leaves room). Plain values
+and the standard library only, because the worker imports this.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any, Final, Literal
+
+SCHEMA_VERSION: Final = 1
+MAX_BYTES: Final = 3072
+
+Outcome = Literal["Succeeded", "PartiallySucceeded", "Failed", "TimedOut", "Cancelled", "Held", "CouldNotRun"]
+"""How the attempt ended. Held: a brake tripped, nothing was removed. CouldNotRun: nothing was tried."""
+CheckResult = Literal["Passed", "Warning", "Failed", "Unknown"]
+
+
+class ResultError(ValueError):
+    """The text is not a result that this release understands."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cleanup:
+    """Counters of a clean-up. Items are files (later also directories taken as one)."""
+
+    scanned: int = 0
+    """Files seen below the root."""
+    matched: int = 0
+    """Files that a rule selected."""
+    removed: int = 0
+    """Files removed; in a dry run, files that would be."""
+    bytes_freed: int = 0
+    """Allocated bytes of what was removed; a hard-linked file counts with its last link. In a dry run: would be."""
+    freed_on_disk: int | None = None
+    """What statvfs says became free. None in a dry run, or where it cannot be told."""
+    skipped: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Selected files that a rule would remove and that stayed, by reason (`settling`, `changed`, `permission` …)."""
+    errors: tuple[str, ...] = ()
+    """At most 5, each at most 256 characters, each with the path and what to do."""
+    error_count: int = 0
+    """All errors, whether listed or not."""
+    plan_digest: str = ""
+    sample: tuple[dict[str, str], ...] = ()
+    """At most 20 decisions: path, decision (Keep | Remove), reason."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CheckReport:
+    """Result of one check. `value` is a decimal number as text, in `unit` (percent, bytes, seconds)."""
+
+    name: str
+    result: CheckResult
+    value: str = ""
+    unit: str = ""
+    message: str = ""
+    """At most 128 characters."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Result:
+    """One attempt."""
+
+    outcome: Outcome
+    message: str
+    """One sentence for a person; if the outcome is not good, it says what to do. At most 512 characters."""
+    mode: str
+    duration_seconds: float
+    cleanup: Cleanup | None = None
+    checks: tuple[CheckReport, ...] | None = None
+    truncated: bool = False
+    """Something was left out to stay below `MAX_BYTES`; the log has all of it."""
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self, *, max_bytes: int | None = None) -> str:
+        """Compact JSON. With `max_bytes`, sample, errors and messages are shortened until it fits (`truncated`)."""
+        text = _dump(self)
+        if max_bytes is None or len(text.encode()) <= max_bytes:
+            return text
+        for shorter in _shorter(self):
+            text = _dump(shorter)
+            if len(text.encode()) <= max_bytes:
+                return text
+        return text
+
+    @classmethod
+    def from_json(cls, text: str) -> Result:
+        """Read a result; unknown members are ignored. Raises `ResultError`."""
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise ResultError(f"not JSON: {error}") from error
+        if not isinstance(data, dict) or data.get("schemaVersion") != SCHEMA_VERSION:
+            raise ResultError("not a result of this schema version")
+        try:
+            cleanup = data.get("cleanup")
+            checks = data.get("checks")
+            return cls(
+                outcome=data["outcome"],
+                message=str(data["message"]),
+                mode=str(data["mode"]),
+                duration_seconds=float(data["durationSeconds"]),
+                cleanup=None if cleanup is None else Cleanup(**_members(Cleanup, cleanup)),
+                checks=None if checks is None else tuple(CheckReport(**_members(CheckReport, c)) for c in checks),
+                truncated=bool(data.get("truncated", False)),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ResultError(f"a member is missing or wrong: {error!r}") from error
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)
+
+
+def as_dict(value: Any) -> Any:
+    """A result, or a part of one, as plain JSON values with camelCase keys; members that are None are left out."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            _camel(field.name): as_dict(member)
+            for field in dataclasses.fields(value)
+            if (member := getattr(value, field.name)) is not None
+        }
+    if isinstance(value, (tuple, list)):
+        return [as_dict(member) for member in value]
+    if isinstance(value, dict):
+        return {key: as_dict(member) for key, member in value.items()}
+    return value
+
+
+def _dump(result: Result) -> str:
+    return json.dumps(as_dict(result), separators=(",", ":"), ensure_ascii=False)
+
+
+def _members(wanted: Any, data: dict[str, Any]) -> dict[str, Any]:
+    members = {}
+    for field in dataclasses.fields(wanted):
+        if (key := _camel(field.name)) in data:
+            value = data[key]
+            members[field.name] = tuple(value) if isinstance(value, list) else value
+    return members
+
+
+def _shorter(result: Result) -> Any:
+    """Ever shorter versions of `result`: fewer samples first, then fewer and shorter errors, then check messages."""
+    base = dataclasses.replace(result, truncated=True)
+    if base.cleanup is not None:
+        for samples, errors, width in ((10, 5, 256), (5, 5, 256), (2, 3, 200), (0, 3, 160), (0, 1, 120), (0, 0, 0)):
+            cleanup = dataclasses.replace(
+                base.cleanup,
+                sample=base.cleanup.sample[:samples],
+                errors=tuple(error[:width] for error in base.cleanup.errors[:errors]),
+            )
+            yield dataclasses.replace(base, cleanup=cleanup)
+        base = dataclasses.replace(base, cleanup=dataclasses.replace(base.cleanup, sample=(), errors=()))
+    if base.checks is not None:
+        for width in (64, 24, 0):
+            checks = tuple(dataclasses.replace(check, message=check.message[:width]) for check in base.checks)
+            yield dataclasses.replace(base, checks=checks)
+    yield dataclasses.replace(base, message=base.message[:160])

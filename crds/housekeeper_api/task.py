@@ -1,0 +1,196 @@
+"""The task: what the operator tells a worker to do, as JSON in an annotation of its pod.
+
+Plain frozen values and the standard library only, because the worker imports this. Everything is resolved: durations
+in seconds where they are spans of time, and as written (`30d`) where they are calendar steps; no defaults are left to
+the worker. `from_json` accepts exactly what `to_json` writes; anything else is a `TaskError`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from typing import Any, Final, Literal
+
+SCHEMA_VERSION: Final = 1
+
+Mode = Literal["DryRun", "Enforce"]
+CheckType = Literal["Memory", "CPU", "Filesystem"]
+
+
+class TaskError(ValueError):
+    """The task is not one that this worker understands. The message names the member."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of a CleanupPolicy."""
+
+    name: str
+    include: tuple[str, ...]
+    """Globs over the path below the root; at least one."""
+    exclude: tuple[str, ...]
+    remove_older_than: str
+    """Calendar duration as written, such as `30d` or `1mo`."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Brakes:
+    """Limits on the whole plan. It trips strictly above."""
+
+    max_percent: int
+    """0..100, percent of the selected items."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cleanup:
+    """What to clean: one root and its rules."""
+
+    root: str
+    """Where the volume is mounted, absolute."""
+    path: str
+    """Start below the root, relative, without `..`; empty for the root itself."""
+    rules: tuple[Rule, ...]
+    settle_seconds: float
+    brakes: Brakes
+    fs_group: int | None
+    """The pod's fsGroup, for the advice in a result; None when the policy sets none."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Threshold:
+    """Limits of one measured value, in the value's unit. None: that limit is off."""
+
+    warn_above: float | None = None
+    fail_above: float | None = None
+    warn_below: float | None = None
+    fail_below: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Check:
+    """One check of a HealthCheck. `thresholds` is keyed by measured value (`used`, `inodesUsed`, `available` …)."""
+
+    name: str
+    type: CheckType
+    thresholds: dict[str, Threshold]
+    mount: str = ""
+    """Filesystem: where the claim is mounted, absolute."""
+    sample_seconds: float = 0.0
+    """CPU: for how long it is measured."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Health:
+    """What to check."""
+
+    checks: tuple[Check, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Task:
+    """One attempt of one run. Exactly one of `cleanup` and `health` is set."""
+
+    run: str
+    """Name of the MaintenanceRun."""
+    namespace: str
+    policy: str
+    attempt: int
+    mode: Mode
+    time_zone: str
+    """IANA name; every calendar decision is made in it."""
+    timeout_seconds: float
+    cleanup: Cleanup | None = None
+    health: Health | None = None
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> str:
+        """The task as compact JSON with sorted keys: equal tasks give equal text."""
+        return json.dumps(_encode(self), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Task:
+        """Read a task. Raises `TaskError`, which names the member that is wrong."""
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise TaskError(f"the task is not JSON: {error}") from error
+        if not isinstance(data, dict):
+            raise TaskError("the task is not a JSON object")
+        version = data.get("schemaVersion")
+        if version != SCHEMA_VERSION:
+            raise TaskError(
+                f"the task has schemaVersion {version!r}, this worker reads {SCHEMA_VERSION}: "
+                "operator and worker image are of different releases"
+            )
+        task: Task = _decode(cls, data, "task")
+        if (task.cleanup is None) == (task.health is None):
+            raise TaskError("task: exactly one of cleanup and health must be set")
+        return task
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)
+
+
+def _encode(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            _camel(field.name): _encode(member)
+            for field in dataclasses.fields(value)
+            if (member := getattr(value, field.name)) is not None
+        }
+    if isinstance(value, dict):
+        return {key: _encode(member) for key, member in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_encode(member) for member in value]
+    return value
+
+
+def _decode(wanted: Any, data: Any, where: str) -> Any:
+    """`data` as a value of the type `wanted`; `where` is its path, for errors."""
+    origin = typing.get_origin(wanted)
+    arguments = typing.get_args(wanted)
+    if origin in {types.UnionType, typing.Union}:
+        if data is None:
+            return None
+        return _decode(next(a for a in arguments if a is not type(None)), data, where)
+    if origin is Literal:
+        if data not in arguments:
+            raise TaskError(f"{where}: {data!r} is none of {', '.join(map(str, arguments))}")
+        return data
+    if origin is tuple:
+        if not isinstance(data, list):
+            raise TaskError(f"{where}: not a list")
+        return tuple(_decode(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(data))
+    if origin is dict:
+        if not isinstance(data, dict):
+            raise TaskError(f"{where}: not an object")
+        return {key: _decode(arguments[1], item, f"{where}.{key}") for key, item in data.items()}
+    if dataclasses.is_dataclass(wanted):
+        return _decode_object(wanted, data, where)
+    if wanted is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    if not isinstance(data, wanted) or (wanted is int and isinstance(data, bool)):
+        raise TaskError(f"{where}: {data!r} is not {wanted.__name__}")
+    return data
+
+
+def _decode_object(wanted: Any, data: Any, where: str) -> Any:
+    if not isinstance(data, dict):
+        raise TaskError(f"{where}: not an object")
+    hints = typing.get_type_hints(wanted)
+    members: dict[str, Any] = {}
+    for field in dataclasses.fields(wanted):
+        key = _camel(field.name)
+        if key in data:
+            members[field.name] = _decode(hints[field.name], data.pop(key), f"{where}.{key}")
+        elif type(None) not in typing.get_args(hints[field.name]) and field.default is dataclasses.MISSING:
+            raise TaskError(f"{where}.{key}: missing")
+    if data:
+        raise TaskError(f"{where}.{sorted(data)[0]}: not known to this worker")
+    for field in dataclasses.fields(wanted):
+        members.setdefault(field.name, None if field.default is dataclasses.MISSING else field.default)
+    return wanted(**members)

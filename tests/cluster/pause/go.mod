@@ -1,0 +1,3 @@
+module housekeeper.dev/cluster/pause
+
+go 1.24.0
