@@ -1,0 +1,175 @@
+"""CleanupPolicy: on this schedule, on this volume, remove that."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from housekeeper_api import names
+from housekeeper_api.base import Column, Model, Resource
+from housekeeper_api.durations import Duration
+from housekeeper_api.execution import (
+    POLICY_NAME,
+    History,
+    PendingTimeout,
+    PersistentVolumeClaim,
+    Retry,
+    StartingDeadline,
+    Timeout,
+)
+from housekeeper_api.pod import Pod
+from housekeeper_api.rules import ATOMIC_LIST, MapList, Rule
+from housekeeper_api.status import CleanupTotals, ScheduledStatus
+from housekeeper_api.values import (
+    AnyDuration,
+    Glob,
+    IncludeGlob,
+    LabelName,
+    RelativePath,
+    ScheduleText,
+    TimeZoneName,
+    between,
+)
+
+_EVERYTHING = ("**", "**/*")
+
+
+class VolumeTarget(Model):
+    """A directory tree on a volume."""
+
+    persistent_volume_claim: PersistentVolumeClaim
+    """The claim that is mounted. NFS, local and host paths are reached through a PersistentVolume."""
+    path: RelativePath | None = None
+    """Start below the root of the volume. Absent: the root itself."""
+
+
+class Target(Model):
+    """What is cleaned."""
+
+    volume: VolumeTarget
+    """A directory tree on a volume."""
+
+
+class Select(Model):
+    """Which files a rule is about."""
+
+    constraints: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.include.exists(glob, !(glob in self.exclude)) && !('**' in self.exclude) && !('**/*' in self.exclude)",
+            lambda self: (
+                any(glob not in self.exclude for glob in self.include)
+                and not any(glob in self.exclude for glob in _EVERYTHING)
+            ),
+            "selects nothing: everything that is included is excluded too",
+        ),
+    )
+
+    include: Annotated[tuple[IncludeGlob, ...], Field(min_length=1, max_length=64), ATOMIC_LIST]
+    """Globs over the whole path below the root: `*` stops at `/`, `**` does not, a leading dot matches."""
+    exclude: Annotated[tuple[Glob, ...], Field(max_length=64), ATOMIC_LIST] = ()
+    """Globs of what is left alone in any case."""
+
+
+class CleanupRule(Model):
+    """One rule. A file belongs to the first rule that selects it; later rules do not see it."""
+
+    name: LabelName
+    """Name of the rule, unique in the policy."""
+    select: Select
+    """Which files it is about."""
+    remove_older_than: Annotated[AnyDuration, between("1s", "100y")]
+    """Age above which a file goes. d, w, mo and y are calendar steps in `timeZone`."""
+
+
+class Brakes(Model):
+    """Limits on the whole plan, checked before the first removal."""
+
+    max_percent: Annotated[int, Field(ge=0, le=100)] = 50
+    """Nothing is removed if more than this percentage of the selected files would go."""
+
+
+class CleanupPolicySpec(Model):
+    """What is cleaned, when, and how carefully."""
+
+    schedule: ScheduleText = "H 3 * * *"
+    """Five cron fields, where `H` is a number picked by a stable hash, so that a thousand policies do not start together: `H 3 * * *` is once a day between three and four."""
+    time_zone: TimeZoneName = "Etc/UTC"
+    """IANA time zone of the schedule and of every calendar decision."""
+    starting_deadline: StartingDeadline = Duration(1, "h")
+    """A slot of the schedule that could not start by then is skipped, and told in `status.lastSkip`."""
+    suspend: bool = False
+    """Whether the schedule rests. Runs by hand still work."""
+    mode: Literal["DryRun", "Enforce"] = "DryRun"
+    """DryRun: nothing is removed, the volume is mounted read-only, and the numbers say what would be."""
+    target: Target
+    """What is cleaned."""
+    rules: Annotated[tuple[CleanupRule, ...], Field(min_length=1, max_length=32), MapList("name")]
+    """Rules, in order."""
+    settle_time: Annotated[AnyDuration, between("0s", "1y")] = Duration(10, "m")
+    """Whatever changed more recently is left alone."""
+    brakes: Brakes = Brakes()
+    """Limits on the whole plan."""
+    timeout: Timeout = Duration(1, "h")
+    """Longest duration of one attempt."""
+    pending_timeout: PendingTimeout = Duration(15, "m")
+    """Longest wait for the pod to run, from when the run was admitted."""
+    retry: Retry = Retry()
+    """What happens after a failed attempt."""
+    history: History = History()
+    """How many finished runs are kept, and for how long."""
+    pod: Pod = Pod()
+    """Worker pods."""
+
+
+class CleanupPolicyStatus(ScheduledStatus):
+    """What became of the policy."""
+
+    totals: CleanupTotals = CleanupTotals()
+    """Sums over all runs."""
+
+
+class CleanupPolicy(Resource):
+    """On this schedule, on this volume, remove that. By default in a dry run, which only says what would be removed."""
+
+    short_name: ClassVar = "clp"
+    columns: ClassVar = (
+        Column(name="Mode", json_path=".spec.mode", description="DryRun or Enforce."),
+        Column(name="Schedule", json_path=".spec.schedule", description="The schedule as written."),
+        Column(name="Last Run", json_path=".status.lastRunTime", type="date", description="When the last run ended."),
+        Column(name="Result", json_path=".status.lastRun.result", description="How the last run ended."),
+        Column(
+            name="Removed",
+            json_path=".status.lastRun.removed",
+            type="integer",
+            description="Files that the last run removed; in a dry run, would have removed.",
+        ),
+        Column(
+            name="Freed",
+            json_path=".status.lastRun.bytesFreed",
+            type="integer",
+            description="Bytes that the last run freed; in a dry run, would have freed.",
+        ),
+        Column(name="Next Run", json_path=".status.nextRunTime", description="Next slot of the schedule."),
+        Column(
+            name="Ready",
+            json_path='.status.conditions[?(@.type=="Ready")].status',
+            description="Whether the specification is understood and scheduled.",
+        ),
+        Column(name="Suspend", json_path=".spec.suspend", type="boolean", description="The schedule rests.", wide=True),
+        Column(
+            name="Message",
+            json_path='.status.conditions[?(@.type=="Ready")].message',
+            description="What to know about Ready.",
+            wide=True,
+        ),
+        Column(name="Age", json_path=".metadata.creationTimestamp", type="date", description="Since it was created."),
+    )
+    constraints: ClassVar[tuple[Rule, ...]] = (POLICY_NAME,)
+
+    api_version: Literal["housekeeper.dev/v1alpha1"] = "housekeeper.dev/v1alpha1"
+    kind: Literal["CleanupPolicy"] = names.CLEANUP_POLICY
+    spec: CleanupPolicySpec
+    """What is wanted."""
+    status: CleanupPolicyStatus | None = None
+    """What became of it; the operator's."""

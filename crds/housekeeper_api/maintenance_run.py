@@ -1,0 +1,245 @@
+"""MaintenanceRun: one execution of a policy or check, whatever caused it."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from housekeeper_api import names
+from housekeeper_api.base import Column, Model, Resource, StatusModel
+from housekeeper_api.durations import Duration
+from housekeeper_api.execution import TimeToLive
+from housekeeper_api.rules import ATOMIC_LIST, MapList, Rule, TransitionRule
+from housekeeper_api.status import CheckStatus, Conditions
+from housekeeper_api.values import (
+    MAX_INTEGER,
+    CamelCase,
+    Clipped,
+    Count,
+    Message,
+    ObjectName,
+    ShortMessage,
+    StatusName,
+    Timestamp,
+)
+
+_IMMUTABLE = "cannot be changed after the run was created; create another MaintenanceRun"
+
+
+class PolicyReference(Model):
+    """The policy or check that is carried out, of the same namespace."""
+
+    kind: Literal["CleanupPolicy", "HealthCheck"]
+    """Kind of the policy."""
+    name: Annotated[ObjectName, Field(max_length=names.MAX_POLICY_NAME)]
+    """Name of the policy."""
+
+
+def _unchanged(field: str, *, optional: bool = False) -> TransitionRule:
+    cel = f"self.{field} == oldSelf.{field}"
+    if optional:
+        cel = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {cel})"
+    return TransitionRule(cel, _IMMUTABLE, field_path=f".{field}")
+
+
+class MaintenanceRunSpec(Model):
+    """What is carried out. Nothing of it changes afterwards, but `cancel` may be set."""
+
+    constraints: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.policyRef.kind == 'CleanupPolicy' || !has(self.mode)",
+            lambda self: self.policy_ref.kind == "CleanupPolicy" or self.mode is None,
+            "is only for a CleanupPolicy; leave it out for a HealthCheck",
+            field_path=".mode",
+            reason="FieldValueForbidden",
+        ),
+    )
+    transitions: ClassVar[tuple[TransitionRule, ...]] = (
+        _unchanged("policyRef"),
+        _unchanged("mode", optional=True),
+        _unchanged("trigger"),
+        _unchanged("ttl"),
+        TransitionRule(
+            "self.cancel || !oldSelf.cancel",
+            "a cancelled run stays cancelled; create another MaintenanceRun",
+            field_path=".cancel",
+        ),
+    )
+
+    policy_ref: PolicyReference
+    """What is carried out."""
+    mode: Literal["DryRun", "Enforce"] | None = None
+    """Overrides the policy's mode. A run may be a dry run of an enforcing policy, never the other way round. Absent: the policy's."""
+    cancel: bool = False
+    """True ends the run as soon as possible. It cannot be taken back."""
+    trigger: Literal["Manual", "Schedule"] = "Manual"
+    """What caused the run. Schedule is the operator's."""
+    ttl: TimeToLive = Duration(7, "d")
+    """Age after its end at which the run is removed."""
+
+
+class QueueState(StatusModel):
+    """Why the run is not running yet."""
+
+    reason: CamelCase
+    """One word for programs."""
+    message: Message
+    """One sentence for people."""
+
+
+class AttemptPod(StatusModel):
+    """A pod of an attempt."""
+
+    name: StatusName
+    """Name of the pod."""
+    node: StatusName | None = None
+    """Node that it ran on."""
+    result: CamelCase | None = None
+    """How it ended."""
+
+
+class Attempt(StatusModel):
+    """One attempt: one Job."""
+
+    job: StatusName
+    """Name of the Job."""
+    start_time: Timestamp | None = None
+    """When it was admitted."""
+    completion_time: Timestamp | None = None
+    """When it ended."""
+    result: CamelCase | None = None
+    """How it ended."""
+    reason: CamelCase | None = None
+    """One word for programs: why, such as OOMKilled or Evicted."""
+    message: Message | None = None
+    """One sentence for people."""
+    pods: Annotated[tuple[AttemptPod, ...], Field(max_length=10), ATOMIC_LIST] = ()
+    """Its pods."""
+
+
+class Decision(StatusModel):
+    """What was decided about one file, and why."""
+
+    path: Annotated[str, Clipped(1024)]
+    """Path below the root of the volume."""
+    decision: Literal["Keep", "Remove"]
+    """Whether it stays."""
+    reason: ShortMessage
+    """Why."""
+
+
+class CleanupResult(StatusModel):
+    """Result of a clean-up. In a dry run, what would have been done."""
+
+    scanned: Count
+    """Files seen below the root."""
+    matched: Count
+    """Files that a rule selected."""
+    removed: Count
+    """Files removed."""
+    bytes_freed: Count
+    """Allocated bytes of what was removed."""
+    freed_on_disk: Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)] | None = None
+    """Bytes that became free on the file system meanwhile, whoever freed them. Absent in a dry run."""
+    skipped: Annotated[dict[str, Count], Field(max_length=32)] = Field(default_factory=dict)
+    """Files that a rule would remove and that stayed, by reason."""
+    errors: Annotated[tuple[ShortMessage, ...], Field(max_length=5), ATOMIC_LIST] = ()
+    """The first errors, each with the path and what to do."""
+    error_count: Count = 0
+    """Number of all errors."""
+    plan_digest: Annotated[str, Field(max_length=128)] | None = None
+    """Digest of the plan that was carried out."""
+    sample: Annotated[tuple[Decision, ...], Field(max_length=20), ATOMIC_LIST] = ()
+    """Some of the decisions."""
+
+
+class HealthResult(StatusModel):
+    """Result of a HealthCheck."""
+
+    checks: Annotated[tuple[CheckStatus, ...], Field(max_length=32), MapList("name")] = ()
+    """Each check's result."""
+
+
+class RunResult(StatusModel):
+    """What came out. At most one member is set."""
+
+    cleanup: CleanupResult | None = None
+    """Of a CleanupPolicy."""
+    health: HealthResult | None = None
+    """Of a HealthCheck."""
+
+
+class MaintenanceRunStatus(StatusModel):
+    """How far the run is, and what came out."""
+
+    observed_generation: Count | None = None
+    """Generation of the specification that this status is about."""
+    conditions: Conditions = ()
+    """Conditions by type. The reason of `Succeeded` is the state of the run."""
+    queue: QueueState | None = None
+    """Why it is not running yet."""
+    attempts: Annotated[tuple[Attempt, ...], Field(max_length=10), ATOMIC_LIST] = ()
+    """Attempts, in order."""
+    next_attempt_time: Timestamp | None = None
+    """When the next attempt is made, after a failed one."""
+    mode: Literal["DryRun", "Enforce"] | None = None
+    """Mode in which it was carried out."""
+    start_time: Timestamp | None = None
+    """When the first attempt was admitted."""
+    completion_time: Timestamp | None = None
+    """When it ended."""
+    duration_seconds: Count | None = None
+    """From start to end."""
+    result: RunResult | None = None
+    """What came out."""
+
+
+class MaintenanceRun(Resource):
+    """One execution of a CleanupPolicy or HealthCheck: queue entry, live state, result and record. Create one to run something now."""
+
+    short_name: ClassVar = "mrun"
+    columns: ClassVar = (
+        Column(name="Policy", json_path=".spec.policyRef.name", description="What is carried out."),
+        Column(name="Trigger", json_path=".spec.trigger", description="What caused it."),
+        Column(
+            name="State",
+            json_path='.status.conditions[?(@.type=="Succeeded")].reason',
+            description="State of the run.",
+        ),
+        Column(
+            name="Removed",
+            json_path=".status.result.cleanup.removed",
+            type="integer",
+            description="Files removed; in a dry run, that would be.",
+        ),
+        Column(
+            name="Freed",
+            json_path=".status.result.cleanup.bytesFreed",
+            type="integer",
+            description="Bytes freed; in a dry run, that would be.",
+        ),
+        Column(name="Started", json_path=".status.startTime", type="date", description="When it was first admitted."),
+        Column(
+            name="Duration",
+            json_path=".status.durationSeconds",
+            type="integer",
+            description="Seconds from start to end.",
+        ),
+        Column(name="Kind", json_path=".spec.policyRef.kind", description="Kind of the policy.", wide=True),
+        Column(name="Mode", json_path=".status.mode", description="DryRun or Enforce.", wide=True),
+        Column(
+            name="Message",
+            json_path='.status.conditions[?(@.type=="Succeeded")].message',
+            description="What to know about the state.",
+            wide=True,
+        ),
+        Column(name="Age", json_path=".metadata.creationTimestamp", type="date", description="Since it was created."),
+    )
+
+    api_version: Literal["housekeeper.dev/v1alpha1"] = "housekeeper.dev/v1alpha1"
+    kind: Literal["MaintenanceRun"] = names.MAINTENANCE_RUN
+    spec: MaintenanceRunSpec
+    """What is wanted."""
+    status: MaintenanceRunStatus | None = None
+    """What became of it; the operator's."""

@@ -1,0 +1,145 @@
+"""From resources to tasks, and what only more than CEL can know about a resource."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from housekeeper_api import names, task
+from housekeeper_api.cleanup_policy import CleanupPolicy
+from housekeeper_api.health_check import Check, HealthCheck, PercentThresholds, SizeThresholds
+from housekeeper_api.maintenance_run import MaintenanceRun
+from housekeeper_api.pod import Resources
+from housekeeper_api.quantities import parse_quantity
+from housekeeper_api.schedules import load_time_zone, resolve
+
+
+def cleanup_task(policy: CleanupPolicy, *, run: str, attempt: int, mode: task.Mode) -> task.Task:
+    """The task of one attempt at a policy; nothing in it is left to the worker's defaults."""
+    spec, volume = policy.spec, policy.spec.target.volume
+    context = spec.pod.security_context
+    return task.Task(
+        run=run,
+        namespace=policy.metadata.namespace,
+        policy=policy.metadata.name,
+        attempt=attempt,
+        mode=mode,
+        time_zone=spec.time_zone,
+        timeout_seconds=spec.timeout.seconds,
+        cleanup=task.Cleanup(
+            root=names.TARGET_MOUNT,
+            path=volume.path or "",
+            rules=tuple(
+                task.Rule(
+                    name=rule.name,
+                    include=rule.select.include,
+                    exclude=rule.select.exclude,
+                    remove_older_than=str(rule.remove_older_than),
+                )
+                for rule in spec.rules
+            ),
+            settle_seconds=spec.settle_time.seconds,
+            brakes=task.Brakes(max_percent=spec.brakes.max_percent),
+            fs_group=None if context is None else context.fs_group,
+        ),
+    )
+
+
+def health_task(check: HealthCheck, *, run: str, attempt: int) -> task.Task:
+    """The task of one attempt at a check. Its mode is DryRun: whatever it mounts is read-only."""
+    return task.Task(
+        run=run,
+        namespace=check.metadata.namespace,
+        policy=check.metadata.name,
+        attempt=attempt,
+        mode="DryRun",
+        time_zone=check.spec.time_zone,
+        timeout_seconds=check.spec.timeout.seconds,
+        health=task.Health(checks=tuple(_check(one) for one in check.spec.checks)),
+    )
+
+
+def semantic_problems(model: CleanupPolicy | HealthCheck | MaintenanceRun) -> list[str]:
+    """What is wrong with a resource that the API server accepts: `path: sentence` each; empty if nothing is."""
+    if isinstance(model, MaintenanceRun):
+        return []
+    problems = []
+    spec, metadata = model.spec, model.metadata
+    try:
+        load_time_zone(spec.time_zone)
+    except ValueError as error:
+        problems.append(f"spec.timeZone: {error}")
+    try:
+        resolve(
+            spec.schedule,
+            namespace=metadata.namespace,
+            name=metadata.name,
+            time_zone="Etc/UTC" if problems else spec.time_zone,
+            kind=model.kind,
+        )
+    except ValueError as error:
+        problems.append(f"spec.schedule: {error}")
+    if spec.pod.resources is not None:
+        problems += _resource_problems(spec.pod.resources)
+    return problems
+
+
+def _resource_problems(resources: Resources) -> list[str]:
+    if resources.requests is None or resources.limits is None:
+        return []
+    requests, limits = resources.requests.to_object(), resources.limits.to_object()
+    return [
+        f"spec.pod.resources.requests.{name}: {requests[name]} is more than the limit of {limits[name]}; "
+        "lower it or raise the limit"
+        for name in requests
+        if name in limits and parse_quantity(requests[name]) > parse_quantity(limits[name])
+    ]
+
+
+def _check(check: Check) -> task.Check:
+    if check.memory is not None:
+        thresholds = {"used": _percent(check.memory.used)}
+        if check.memory.available is not None:
+            thresholds["available"] = _bytes(check.memory.available)
+        return task.Check(name=check.name, type="Memory", thresholds=thresholds)
+    if check.cpu is not None:
+        return task.Check(
+            name=check.name,
+            type="CPU",
+            thresholds={"used": _percent(check.cpu.used)},
+            sample_seconds=check.cpu.sample.seconds,
+        )
+    # A type without its member is refused when the resource is read.
+    assert check.filesystem is not None  # noqa: S101
+    return task.Check(
+        name=check.name,
+        type="Filesystem",
+        thresholds={
+            "used": _percent(check.filesystem.used),
+            "inodesUsed": _percent(check.filesystem.inodes_used),
+        },
+        mount=f"{names.VOLUMES_DIRECTORY}/{check.filesystem.volume}",
+    )
+
+
+def _percent(thresholds: PercentThresholds) -> task.Threshold:
+    def read(text: str | None) -> float | None:
+        return None if text is None else float(Decimal(text.removesuffix("%")))
+
+    return task.Threshold(
+        warn_above=read(thresholds.warn_above),
+        fail_above=read(thresholds.fail_above),
+        warn_below=read(thresholds.warn_below),
+        fail_below=read(thresholds.fail_below),
+    )
+
+
+def _bytes(thresholds: SizeThresholds) -> task.Threshold:
+    def read(text: str | None) -> float | None:
+        return None if text is None else float(parse_quantity(text))
+
+    return task.Threshold(
+        warn_above=read(thresholds.warn_above),
+        fail_above=read(thresholds.fail_above),
+        warn_below=read(thresholds.warn_below),
+        fail_below=read(thresholds.fail_below),
+    )
