@@ -1,0 +1,310 @@
+"""The life of one run: from what is observed to the next step, as one pure function.
+
+    (new) ── Queued ──admit──▶ Admitted ──▶ Running ──▶ Succeeded | PartiallySucceeded | Failed | TimedOut
+               ▲ │                 │           │
+               │ └─▶ Skipped       └── Cancelling ──▶ Cancelled
+               └──── Backoff ◀──── (attempt failed, and another may mend it)
+
+Admission itself is the queue's (`admission`). Every step can be taken twice: the names of Jobs follow from the run, and
+the status says which attempt is under way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from housekeeper_api.conditions import RunState
+from housekeeper_api.task import Mode
+from housekeeper_operator.decisions import outcome as outcomes
+from housekeeper_operator.decisions.outcome import Outcome
+from housekeeper_operator.decisions.views import JobView, PodView, RunView
+
+POLICY_GRACE: Final = timedelta(minutes=2)
+"""How long a run waits for its policy to appear: `kubectl apply -f` of both sends them in any order."""
+WORKER_GRACE: Final = timedelta(seconds=30)
+"""How long after `timeout` the worker may take to report, before its pod is stopped."""
+POD_START_GRACE: Final = timedelta(seconds=30)
+"""How long a running Job may be without a pod before that is told."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PolicyView:
+    """What a run needs to know of its policy."""
+
+    uid: str
+    problem: str
+    """Why it cannot be carried out, or empty."""
+    mode: str
+    suspended: bool
+    timeout: timedelta
+    pending_timeout: timedelta
+    starting_deadline: timedelta
+    attempts: int
+    backoff: timedelta
+    max_backoff: timedelta
+    slots_since: datetime | None
+    """Slots before this are stale."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Decision:
+    """One step. Members are carried out in the order of their declaration."""
+
+    start_attempt: int = 0
+    """Make the Job of this attempt (from 1) and enter Queued."""
+    adopt_job: str = ""
+    """Enter Queued with this Job, which its CronJob made."""
+    stop_pod: PodView | None = None
+    """Lower this pod's deadline to 1 s, so that the kubelet ends it and it can still be read."""
+    delete_job: bool = False
+    """Delete the Job of the current attempt."""
+    settle_slots: bool = False
+    """Slots up to now are settled: none of them may fire."""
+    state: RunState | None = None
+    reason: str = ""
+    message: str = ""
+    outcome: Outcome | None = None
+    """Of the attempt that just ended."""
+    next_attempt: datetime | None = None
+    started: datetime | None = None
+    waiting: tuple[str, str] | None = None
+    """Reason and message of `status.queue`."""
+    again: datetime | None = None
+    """When to look again even if nothing is heard."""
+
+
+def decide(
+    run: RunView,
+    policy: PolicyView | None,
+    job: JobView | None,
+    pods: Sequence[PodView],
+    events: str,
+    now: datetime,
+) -> Decision:
+    """The next step of a run that has not ended.
+
+    `job` is the Job of the current attempt, None when there is none. `pods` are that Job's. `events` is the newest
+    warning about what the attempt waits for, or empty.
+    """
+    match run.state:
+        case None:
+            return _new(run, policy, job, now)
+        case RunState.QUEUED:
+            return _queued(run, policy, job, now)
+        case RunState.BACKOFF:
+            return _backoff(run, policy, now)
+        case _:
+            return _active(run, policy, job, pods, events, now)
+
+
+def slot_problem(
+    slot: datetime | None, policy: PolicyView, now: datetime, *, replaced: bool = False
+) -> tuple[str, str] | None:
+    """Why the Job of a slot must not run, as (reason, message), or None.
+
+    `replaced`: the operator made another Job for the slot, and settled all slots until then by doing so.
+    """
+    if policy.suspended:
+        return "Suspended", "The policy is suspended (spec.suspend)."
+    if slot is None:
+        return None
+    if policy.slots_since is not None and slot < policy.slots_since and not replaced:
+        message = (
+            f"The slot {slot:%Y-%m-%d %H:%M} UTC is older than the last change of schedule, time zone or suspend, or "
+            "than a queued Job that was deleted."
+        )
+        return "StaleSlot", message
+    if now > slot + policy.starting_deadline:
+        return (
+            "StartingDeadlineExceeded",
+            f"The slot {slot:%Y-%m-%d %H:%M} UTC could not start within spec.startingDeadline.",
+        )
+    return None
+
+
+def effective_mode(run_mode: str | None, policy_mode: str) -> Mode:
+    """The drier of both."""
+    return "Enforce" if policy_mode == "Enforce" and run_mode != "DryRun" else "DryRun"
+
+
+def _new(run: RunView, policy: PolicyView | None, job: JobView | None, now: datetime) -> Decision:
+    if run.cancel:
+        return Decision(state=RunState.CANCELLED, reason="Cancelled", message="Cancelled before it was queued.")
+    if policy is None:
+        if now < run.created + POLICY_GRACE:
+            message = f"{run.policy_kind} {run.policy} does not exist (yet) in namespace {run.namespace}."
+            return Decision(waiting=("PolicyNotFound", message), again=run.created + POLICY_GRACE)
+        return _failed("PolicyNotFound", f"There is no {run.policy_kind} {run.policy} in namespace {run.namespace}.")
+    if run.trigger == "Schedule" and run.slot is not None:
+        if job is None:
+            return Decision(
+                settle_slots=True, state=RunState.SKIPPED, reason="JobDeleted", message="Its Job was deleted."
+            )
+        if (problem := slot_problem(run.slot, policy, now)) is not None:
+            return Decision(delete_job=True, state=RunState.SKIPPED, reason=problem[0], message=problem[1])
+        return Decision(adopt_job=job.name)
+    if policy.problem:
+        return _failed("InvalidSpec", f"{run.policy_kind} {run.policy} cannot be carried out: {policy.problem}")
+    if run.mode == "Enforce" and policy.mode == "DryRun":
+        return _failed(
+            "LessDryThanPolicy",
+            f"{run.policy_kind} {run.policy} is in mode DryRun, and a run is never less dry than its policy. "
+            "Set spec.mode: Enforce in the policy first.",
+        )
+    return Decision(start_attempt=1)
+
+
+def _queued(run: RunView, policy: PolicyView | None, job: JobView | None, now: datetime) -> Decision:
+    if run.cancel:
+        return Decision(
+            delete_job=True, state=RunState.CANCELLED, reason="Cancelled", message="Cancelled in the queue."
+        )
+    if policy is None:
+        return Decision(
+            delete_job=True,
+            state=RunState.CANCELLED,
+            reason="PolicyDeleted",
+            message=f"{run.policy_kind} {run.policy} was deleted while this run was queued.",
+        )
+    first_of_slot = run.trigger == "Schedule" and run.slot is not None and run.attempt <= 1
+    if job is None or job.deleting:
+        return Decision(
+            settle_slots=first_of_slot and not run.replaced,
+            state=RunState.SKIPPED if first_of_slot else RunState.CANCELLED,
+            reason="JobDeleted",
+            message="Its Job was deleted while it was queued.",
+        )
+    if not job.suspended:
+        return Decision(state=RunState.ADMITTED, reason="Admitted", message="Its Job was started.")
+    if first_of_slot and (problem := slot_problem(run.slot, policy, now, replaced=run.replaced)) is not None:
+        return Decision(delete_job=True, state=RunState.SKIPPED, reason=problem[0], message=problem[1])
+    if policy.problem:
+        return dataclasses.replace(
+            _failed("InvalidSpec", f"{run.policy_kind} {run.policy} cannot be carried out: {policy.problem}"),
+            delete_job=True,
+        )
+    if first_of_slot and run.slot is not None:
+        return Decision(again=run.slot + policy.starting_deadline + timedelta(seconds=1))
+    return Decision()
+
+
+def _backoff(run: RunView, policy: PolicyView | None, now: datetime) -> Decision:
+    if run.cancel:
+        return Decision(
+            state=RunState.CANCELLED, reason="Cancelled", message="Cancelled while waiting for the next attempt."
+        )
+    if policy is None:
+        return Decision(
+            state=RunState.CANCELLED,
+            reason="PolicyDeleted",
+            message=f"{run.policy_kind} {run.policy} was deleted before the next attempt.",
+        )
+    if run.next_attempt is not None and now < run.next_attempt:
+        return Decision(again=run.next_attempt)
+    return Decision(start_attempt=run.attempt + 1)
+
+
+def _active(
+    run: RunView,
+    policy: PolicyView | None,
+    job: JobView | None,
+    pods: Sequence[PodView],
+    events: str,
+    now: datetime,
+) -> Decision:
+    pod = max(pods, key=lambda item: (item.created, item.name), default=None)
+    if pod is not None and pod.ended:
+        return _ended(run, policy, outcomes.of_pod(pod, job), now)
+    known_pod = str((run.attempts[-1].get("pods") or [{"name": ""}])[0]["name"]) if run.attempts else ""
+    if job is None:
+        ended = _ended(run, policy, outcomes.of_vanished_pod(None, known_pod), now)
+        return dataclasses.replace(ended, settle_slots=run.slot is not None)
+    if job.finished is not None and pod is None:
+        return _ended(run, policy, outcomes.of_vanished_pod(job, known_pod), now)
+    if run.cancel:
+        return _cancel(run, pod)
+    if pod is not None and pod.started is not None:
+        return _running(run, policy, pod, now)
+    return _pending(run, policy, pod, events, now)
+
+
+def _cancel(run: RunView, pod: PodView | None) -> Decision:
+    if pod is None or pod.started is None:
+        return Decision(
+            delete_job=True,
+            state=RunState.CANCELLED,
+            reason="Cancelled",
+            message="Cancelled before its worker started; nothing was done.",
+        )
+    entering = run.state is not RunState.CANCELLING
+    return Decision(
+        stop_pod=pod if pod.active_deadline != 1 and not pod.deleting else None,
+        state=RunState.CANCELLING if entering else None,
+        reason="Cancelling" if entering else "",
+        message="The worker is told to stop." if entering else "",
+        started=pod.started,
+    )
+
+
+def _running(run: RunView, policy: PolicyView | None, pod: PodView, now: datetime) -> Decision:
+    assert pod.started is not None  # noqa: S101 the caller looked
+    decision = Decision()
+    if run.state is RunState.ADMITTED:
+        decision = Decision(
+            state=RunState.RUNNING, reason="Running", message=f"Pod {pod.name} on {pod.node}.", started=pod.started
+        )
+    if policy is None:
+        return decision
+    stop_at = pod.started + policy.timeout + WORKER_GRACE
+    if now < stop_at:
+        return dataclasses.replace(decision, again=stop_at)
+    overdue = pod.active_deadline != 1 and not pod.deleting
+    return dataclasses.replace(decision, stop_pod=pod if overdue else None)
+
+
+def _pending(run: RunView, policy: PolicyView | None, pod: PodView | None, events: str, now: datetime) -> Decision:
+    since = run.admitted or run.created
+    if policy is None:
+        return Decision(again=now + POD_START_GRACE)
+    give_up = since + policy.pending_timeout
+    if now >= give_up:
+        outcome = outcomes.not_started(pod, events, policy.pending_timeout.total_seconds())
+        return dataclasses.replace(_ended(run, policy, outcome, now), delete_job=True)
+    waiting = outcomes.pending_reason(pod, events)
+    fresh = now < since + POD_START_GRACE and waiting[0] in {"PodNotCreated", "ContainerCreating", "Unscheduled"}
+    changed = waiting[0] != run.queue_reason
+    return Decision(
+        waiting=waiting if changed and not fresh else None,
+        again=min(give_up, since + POD_START_GRACE if now < since + POD_START_GRACE else give_up),
+    )
+
+
+def _ended(run: RunView, policy: PolicyView | None, outcome: Outcome, now: datetime) -> Decision:
+    if run.cancel:
+        cancelled = outcome.state is RunState.FAILED
+        message = f"Cancelled. {outcome.message}" if cancelled else outcome.message
+        state = RunState.CANCELLED if cancelled or outcome.state is RunState.TIMED_OUT else outcome.state
+        return Decision(state=state, reason=outcome.reason, message=message, outcome=outcome)
+    if policy is not None and outcome.retryable and run.attempt < policy.attempts:
+        wait = backoff(run.attempt, policy.backoff, policy.max_backoff)
+        return Decision(
+            state=RunState.BACKOFF,
+            reason=outcome.reason,
+            message=f"Attempt {run.attempt} of {policy.attempts} failed ({outcome.reason}): {outcome.message}",
+            outcome=outcome,
+            next_attempt=now + wait,
+            again=now + wait,
+        )
+    return Decision(state=outcome.state, reason=outcome.reason, message=outcome.message, outcome=outcome)
+
+
+def backoff(attempt: int, first: timedelta, longest: timedelta) -> timedelta:
+    """How long to wait after the given failed attempt (from 1): doubles each time, at most `longest`."""
+    return min(longest, first * int(2 ** min(attempt - 1, 30)))
+
+
+def _failed(reason: str, message: str) -> Decision:
+    return Decision(state=RunState.FAILED, reason=reason, message=message)

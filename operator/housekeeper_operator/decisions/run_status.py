@@ -1,0 +1,137 @@
+"""The status of a run after one step: the decision written in the words of the API."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from housekeeper_api.conditions import GOOD_STATES, TERMINAL_STATES, ConditionType, RunState
+from housekeeper_api.result import as_dict
+from housekeeper_operator.decisions import conditions
+from housekeeper_operator.decisions.lifecycle import Decision
+from housekeeper_operator.decisions.views import Object, PodView, RunView, format_time
+
+MAX_ATTEMPT_MESSAGE = 512
+
+
+def status_after(run: Object, view: RunView, decision: Decision, pods: list[PodView], now: datetime) -> Object:
+    """The status members that change, for a merge patch. Empty when nothing does.
+
+    A message that was shown for a state of waiting is cleared by null when the state changes.
+    """
+    status: Object = {}
+    attempts = [dict(item) for item in view.attempts]
+    old_status = run.get("status") or {}
+    if decision.adopt_job:
+        attempts = [{"job": decision.adopt_job}]
+    if decision.outcome is not None and attempts:
+        attempts[-1] |= {
+            "completionTime": format_time(decision.outcome.finished or now),
+            "result": str(decision.outcome.state),
+            "reason": decision.outcome.reason,
+            "message": decision.outcome.message[:MAX_ATTEMPT_MESSAGE],
+        }
+        if decision.outcome.result is not None:
+            status["result"] = _result(decision.outcome.result)
+    if decision.state in {RunState.RUNNING, RunState.CANCELLING} or decision.outcome is not None:
+        shown = [
+            {"name": pod.name, "node": pod.node} | ({"result": pod.reason or pod.phase} if pod.ended else {})
+            for pod in pods[:10]
+        ]
+        if shown and attempts:
+            attempts[-1]["pods"] = shown
+    if decision.started is not None and not old_status.get("startTime"):
+        status["startTime"] = format_time(decision.started)
+    if attempts != [dict(item) for item in view.attempts]:
+        status["attempts"] = attempts[-10:]
+    if decision.waiting is not None:
+        status["queue"] = {"reason": decision.waiting[0], "message": decision.waiting[1][:MAX_ATTEMPT_MESSAGE]}
+    if decision.next_attempt is not None:
+        status["nextAttemptTime"] = format_time(decision.next_attempt)
+    state = RunState.QUEUED if decision.adopt_job else decision.state
+    if state is not None:
+        status |= _state(run, view, state, decision, now)
+    return status
+
+
+def queued_again(run: Object, view: RunView, job: str, now: datetime) -> Object:
+    """The status when the Job of a further attempt (or of the first, or a replaced one) stands in the queue."""
+    attempts = [dict(item) for item in view.attempts]
+    if attempts and "completionTime" not in attempts[-1]:
+        attempts[-1] = {"job": job}
+    else:
+        attempts.append({"job": job})
+    status: Object = {"attempts": attempts[-10:]}
+    if (run.get("status") or {}).get("nextAttemptTime"):
+        status["nextAttemptTime"] = None
+    return status | _state(run, view, RunState.QUEUED, Decision(message="Waits for admission."), now)
+
+
+def admitted(run: Object, view: RunView, mode: str, now: datetime) -> Object:
+    """The status when the Job was started."""
+    attempts = [dict(item) for item in view.attempts]
+    attempts[-1]["startTime"] = format_time(now)
+    return {"attempts": attempts, "mode": mode, "queue": None} | _state(
+        run, view, RunState.ADMITTED, Decision(message="Its Job was started."), now
+    )
+
+
+def recorded(run: Object, counted: bool, now: datetime) -> Object:
+    """The status when its policy has counted it, or there is no policy to count it."""
+    item = conditions.make(
+        ConditionType.RECORDED,
+        status=True,
+        reason="Counted" if counted else "NoPolicy",
+        message="Counted in the status of its policy." if counted else "There is no policy to count it.",
+        generation=_generation(run),
+    )
+    existing = (run.get("status") or {}).get("conditions") or []
+    return {"conditions": conditions.merged(existing, [item], now)}
+
+
+def _generation(run: Object) -> int:
+    return int(run["metadata"].get("generation") or 0)
+
+
+def _state(run: Object, view: RunView, state: RunState, decision: Decision, now: datetime) -> Object:
+    generation = _generation(run)
+    terminal = state in TERMINAL_STATES
+    item = conditions.make(
+        ConditionType.SUCCEEDED,
+        status=(state in GOOD_STATES) if terminal else None,
+        reason=str(state),
+        message=decision.message or str(state),
+        generation=generation,
+    )
+    old = run.get("status") or {}
+    changed: Object = {
+        "conditions": conditions.merged(old.get("conditions") or [], [item], now),
+        "observedGeneration": generation,
+    }
+    if not terminal:
+        if state in {RunState.RUNNING, RunState.CANCELLING} and old.get("queue"):
+            changed["queue"] = None
+        return changed
+    if old.get("nextAttemptTime"):
+        changed["nextAttemptTime"] = None
+    started = view.started or decision.started
+    ended = decision.outcome.finished if decision.outcome is not None else None
+    completed = ended or now
+    changed |= {
+        "completionTime": format_time(completed),
+        "durationSeconds": max(0, int((completed - started).total_seconds())) if started is not None else 0,
+    }
+    if state in {RunState.SKIPPED, RunState.CANCELLED, RunState.FAILED} and decision.outcome is None:
+        changed["queue"] = {"reason": decision.reason, "message": decision.message[:MAX_ATTEMPT_MESSAGE]}
+    else:
+        changed["queue"] = None
+    return changed
+
+
+def _result(result: Any) -> Object:
+    plain = as_dict(result)
+    if result.cleanup is not None:
+        return {"cleanup": plain["cleanup"]}
+    if result.checks is not None:
+        return {"health": {"checks": plain["checks"]}}
+    return {}

@@ -1,0 +1,255 @@
+"""What decisions see of an object: the few members that matter, read once from the plain dict of the API.
+
+A view never fails on an object that the API server accepted: what is absent is None or empty.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from typing import Any
+
+from housekeeper_api import names
+from housekeeper_api.conditions import ACTIVE_STATES, TERMINAL_STATES, ConditionType, RunState
+
+Object = dict[str, Any]
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """A time of the Kubernetes API (RFC 3339) in UTC, or None when absent or not a time."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def format_time(moment: datetime) -> str:
+    """A time as the Kubernetes API writes it: RFC 3339 in UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def condition(obj: Object, wanted: str) -> Object | None:
+    """The condition of type `wanted` in `obj.status.conditions`, or None."""
+    for item in (obj.get("status") or {}).get("conditions") or ():
+        if item.get("type") == wanted:
+            found: Object = item
+            return found
+    return None
+
+
+def controller_of(obj: Object) -> Object | None:
+    """The owner reference with `controller: true`, or None."""
+    for reference in obj["metadata"].get("ownerReferences") or ():
+        if reference.get("controller"):
+            found: Object = reference
+            return found
+    return None
+
+
+def is_controlled_by(obj: Object, owner: Object) -> bool:
+    """Whether `owner` (by uid, never by name) is the controller of `obj`."""
+    reference = controller_of(obj)
+    return reference is not None and reference.get("uid") == owner["metadata"]["uid"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PodView:
+    """One pod of an attempt."""
+
+    name: str
+    uid: str
+    created: datetime
+    phase: str
+    node: str
+    reason: str
+    """`status.reason`: Evicted, DeadlineExceeded, NodeLost … or empty."""
+    message: str
+    deleting: bool
+    active_deadline: int | None
+    started: datetime | None
+    """When the worker's container started; None while it never did."""
+    finished: datetime | None
+    exit_code: int | None
+    """Of the worker's container; None while it has not ended."""
+    termination_reason: str
+    """Completed, Error, OOMKilled, ContainerStatusUnknown … or empty."""
+    termination_message: str
+    waiting_reason: str
+    """ImagePullBackOff, CreateContainerConfigError … or empty."""
+    waiting_message: str
+    unschedulable: str
+    """Message of PodScheduled=False, or empty."""
+    disrupted: str
+    """Reason and message of DisruptionTarget, or empty."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the worker in it will never say more than it has."""
+        return self.exit_code is not None or self.phase in {"Succeeded", "Failed"}
+
+    @classmethod
+    def of(cls, pod: Object) -> PodView:
+        """Read a pod as the API gives it."""
+        meta, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
+        state: Object = {}
+        for item in status.get("containerStatuses") or ():
+            if item.get("name") == names.CONTAINER:
+                state = item.get("state") or {}
+        terminated = state.get("terminated") or {}
+        running = state.get("running") or {}
+        waiting = state.get("waiting") or {}
+        scheduled = condition(pod, "PodScheduled") or {}
+        disruption = condition(pod, "DisruptionTarget") or {}
+        created = parse_time(meta.get("creationTimestamp"))
+        return cls(
+            name=meta["name"],
+            uid=meta.get("uid", ""),
+            created=created or datetime.fromtimestamp(0, UTC),
+            phase=status.get("phase", "Pending"),
+            node=spec.get("nodeName", ""),
+            reason=status.get("reason", ""),
+            message=status.get("message", ""),
+            deleting="deletionTimestamp" in meta,
+            active_deadline=spec.get("activeDeadlineSeconds"),
+            started=parse_time(running.get("startedAt") or terminated.get("startedAt")),
+            finished=parse_time(terminated.get("finishedAt")),
+            exit_code=terminated.get("exitCode"),
+            termination_reason=terminated.get("reason", ""),
+            termination_message=terminated.get("message", ""),
+            waiting_reason=waiting.get("reason", ""),
+            waiting_message=waiting.get("message", ""),
+            unschedulable=scheduled.get("message", "") if scheduled.get("status") == "False" else "",
+            disrupted=f"{disruption.get('reason', '')}: {disruption.get('message', '')}"
+            if disruption.get("status") == "True"
+            else "",
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class JobView:
+    """One Job: one attempt of one run."""
+
+    name: str
+    uid: str
+    created: datetime
+    suspended: bool
+    template_hash: str
+    recorded: bool
+    deleting: bool
+    finished: datetime | None
+    """When it became Complete or Failed."""
+    failure_reason: str
+    """Reason of Failed (or FailureTarget): BackoffLimitExceeded, DeadlineExceeded … or empty."""
+    failure_message: str
+    slot: datetime | None
+    """The slot that the CronJob controller made it for; None for a Job of ours or made by hand."""
+
+    @classmethod
+    def of(cls, job: Object) -> JobView:
+        """Read a Job as the API gives it."""
+        meta, spec = job["metadata"], job.get("spec") or {}
+        annotations = meta.get("annotations") or {}
+        failed, complete = condition(job, "Failed") or {}, condition(job, "Complete") or {}
+        target = condition(job, "FailureTarget") or {}
+        ended = failed if failed.get("status") == "True" else complete if complete.get("status") == "True" else None
+        cause = failed if failed.get("status") == "True" else target if target.get("status") == "True" else {}
+        return cls(
+            name=meta["name"],
+            uid=meta.get("uid", ""),
+            created=parse_time(meta.get("creationTimestamp")) or datetime.fromtimestamp(0, UTC),
+            suspended=bool(spec.get("suspend")),
+            template_hash=annotations.get(names.TEMPLATE_HASH_ANNOTATION, ""),
+            recorded=(meta.get("labels") or {}).get(names.RECORDED_LABEL) == "true",
+            deleting="deletionTimestamp" in meta,
+            finished=None if ended is None else parse_time(ended.get("lastTransitionTime")),
+            failure_reason=cause.get("reason", ""),
+            failure_message=cause.get("message", ""),
+            slot=parse_time(annotations.get(names.SCHEDULED_TIMESTAMP_ANNOTATION)),
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunView:
+    """One MaintenanceRun."""
+
+    name: str
+    namespace: str
+    uid: str
+    created: datetime
+    policy_kind: str
+    policy: str
+    mode: str | None
+    cancel: bool
+    trigger: str
+    state: RunState | None
+    """None: no reconcile has seen it yet."""
+    message: str
+    admitted: datetime | None
+    """When the current attempt was admitted; None while it is queued."""
+    recorded: bool
+    slot: datetime | None
+    attempts: tuple[Object, ...]
+    next_attempt: datetime | None
+    started: datetime | None
+    completed: datetime | None
+    queue_reason: str
+    queue_message: str
+
+    @property
+    def active(self) -> bool:
+        """Whether it takes part of the limits."""
+        return self.state in ACTIVE_STATES
+
+    @property
+    def replaced(self) -> bool:
+        """Whether the operator made the current Job of a slot anew, in place of the CronJob's."""
+        return self.slot is not None and bool(self.attempts) and self.job != self.name
+
+    @property
+    def terminal(self) -> bool:
+        """Whether it has ended, for ever."""
+        return self.state in TERMINAL_STATES
+
+    @property
+    def attempt(self) -> int:
+        """Number of the current attempt, from 1; 0 before the first."""
+        return len(self.attempts)
+
+    @property
+    def job(self) -> str:
+        """Name of the Job of the current attempt, or empty."""
+        return str(self.attempts[-1]["job"]) if self.attempts else ""
+
+    @classmethod
+    def of(cls, run: Object) -> RunView:
+        """Read a MaintenanceRun as the API gives it."""
+        meta, spec, status = run["metadata"], run["spec"], run.get("status") or {}
+        succeeded = condition(run, ConditionType.SUCCEEDED) or {}
+        recorded = condition(run, ConditionType.RECORDED) or {}
+        queue = status.get("queue") or {}
+        attempts = tuple(status.get("attempts") or ())
+        return cls(
+            name=meta["name"],
+            namespace=meta["namespace"],
+            uid=meta["uid"],
+            created=parse_time(meta.get("creationTimestamp")) or datetime.fromtimestamp(0, UTC),
+            policy_kind=spec["policyRef"]["kind"],
+            policy=spec["policyRef"]["name"],
+            mode=spec.get("mode"),
+            cancel=bool(spec.get("cancel")),
+            trigger=spec.get("trigger", "Manual"),
+            state=RunState(succeeded["reason"]) if succeeded.get("reason") in set(RunState) else None,
+            message=succeeded.get("message", ""),
+            admitted=parse_time(attempts[-1].get("startTime")) if attempts else None,
+            recorded=recorded.get("status") == "True",
+            slot=parse_time((meta.get("annotations") or {}).get(names.SCHEDULED_TIMESTAMP_ANNOTATION)),
+            attempts=attempts,
+            next_attempt=parse_time(status.get("nextAttemptTime")),
+            started=parse_time(status.get("startTime")),
+            completed=parse_time(status.get("completionTime")),
+            queue_reason=queue.get("reason", ""),
+            queue_message=queue.get("message", ""),
+        )

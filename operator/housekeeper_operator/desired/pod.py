@@ -1,0 +1,156 @@
+"""The pod template of a worker: what every worker pod is allowed, and what its policy asks for within that.
+
+The template meets Pod Security `restricted` whatever a policy says: the specification has no field that could leave it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+from typing import Any, Final
+
+from housekeeper_api import names
+
+Object = dict[str, Any]
+
+DEFAULT_USER: Final = 65532
+"""Uid and gid of the worker where the policy says nothing."""
+DEADLINE_GRACE: Final = timedelta(seconds=60)
+"""What the pod's own deadline leaves beyond `timeout` and `pendingTimeout`: the last resort when the operator is away.
+
+The kubelet counts it from when it accepts the pod, so pulling the image and attaching the volume are within it; the
+operator stops an overdue worker long before (`lifecycle.WORKER_GRACE`).
+"""
+TERMINATION_GRACE: Final = 10
+"""Seconds between SIGTERM and SIGKILL; the worker ends within 5."""
+DEFAULT_RESOURCES: Final = {
+    "requests": {"cpu": "50m", "memory": "64Mi"},
+    "limits": {"memory": "256Mi"},
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mount:
+    """A claim in the pod."""
+
+    name: str
+    claim: str
+    path: str
+    read_only: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WorkerImage:
+    """The image of the worker, as the chart names it."""
+
+    image: str
+    pull_policy: str
+
+
+def build_pod_template(
+    *,
+    kind: names.PolicyKind,
+    policy: str,
+    options: Object,
+    mounts: tuple[Mount, ...],
+    image: WorkerImage,
+    timeout: timedelta,
+    pending_timeout: timedelta,
+) -> Object:
+    """The `template` of a worker's Job.
+
+    `options` is `spec.pod` of the policy in the API's own spelling. The task is not in it: the admitting patch adds
+    that as an annotation, which the downward API shows to the container as a file.
+    """
+    wanted = options.get("securityContext") or {}
+    user = wanted.get("runAsUser", DEFAULT_USER)
+    security: Object = {
+        "runAsNonRoot": True,
+        "runAsUser": user,
+        "runAsGroup": wanted.get("runAsGroup", user),
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    if wanted.get("supplementalGroups"):
+        security["supplementalGroups"] = list(wanted["supplementalGroups"])
+    if "fsGroup" in wanted:
+        # With the default, Always, the kubelet would chown every file at every run: each ctime would be fresh, and
+        # nothing would ever be settled.
+        security |= {"fsGroup": wanted["fsGroup"], "fsGroupChangePolicy": "OnRootMismatch"}
+    spec: Object = {
+        "activeDeadlineSeconds": int((timeout + pending_timeout + DEADLINE_GRACE).total_seconds()),
+        "automountServiceAccountToken": False,
+        "containers": [
+            {
+                "name": names.CONTAINER,
+                "image": image.image,
+                "imagePullPolicy": image.pull_policy,
+                "resources": options.get("resources") or DEFAULT_RESOURCES,
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "capabilities": {"drop": ["ALL"]},
+                    "readOnlyRootFilesystem": True,
+                },
+                "terminationMessagePolicy": "File",
+                "volumeMounts": [
+                    {"name": "task", "mountPath": names.TASK_DIRECTORY, "readOnly": True},
+                    *(_mount(mount) for mount in mounts),
+                ],
+            }
+        ],
+        "enableServiceLinks": False,
+        "restartPolicy": "Never",
+        "securityContext": security,
+        "terminationGracePeriodSeconds": TERMINATION_GRACE,
+        "volumes": [
+            {
+                "name": "task",
+                "downwardAPI": {
+                    "items": [
+                        {
+                            "path": names.TASK_FILE.rpartition("/")[2],
+                            "fieldRef": {
+                                "apiVersion": "v1",
+                                "fieldPath": f"metadata.annotations['{names.TASK_ANNOTATION}']",
+                            },
+                        }
+                    ]
+                },
+            },
+            *(_volume(mount) for mount in mounts),
+        ],
+    }
+    for member in ("nodeSelector", "tolerations", "priorityClassName", "imagePullSecrets"):
+        if options.get(member):
+            spec[member] = options[member]
+    return {
+        "metadata": {
+            "labels": {**(options.get("labels") or {}), **labels(kind, policy)},
+            "annotations": dict(options.get("annotations") or {}),
+        },
+        "spec": spec,
+    }
+
+
+def labels(kind: names.PolicyKind, policy: str) -> dict[str, str]:
+    """The labels of everything that is made for a policy."""
+    return {
+        names.MANAGED_BY_LABEL: names.MANAGED_BY,
+        names.KIND_LABEL: kind,
+        names.POLICY_LABEL: policy,
+    }
+
+
+def _mount(mount: Mount) -> Object:
+    mounted: Object = {"name": mount.name, "mountPath": mount.path}
+    if mount.read_only:
+        # The kernel then holds a dry run to its word, for mounts below the volume's root too.
+        mounted |= {"readOnly": True, "recursiveReadOnly": "IfPossible"}
+    return mounted
+
+
+def _volume(mount: Mount) -> Object:
+    # readOnly on the claim itself keeps the kubelet from changing the ownership of its files (fsGroup) in a dry run.
+    source: Object = {"claimName": mount.claim}
+    if mount.read_only:
+        source["readOnly"] = True
+    return {"name": mount.name, "persistentVolumeClaim": source}

@@ -1,0 +1,72 @@
+"""Jobs that a CronJob made: each gets a MaintenanceRun of its own name, which is its place in the queue."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from housekeeper_api import names
+from housekeeper_operator.cluster import kinds
+from housekeeper_operator.cluster.errors import AlreadyExists
+from housekeeper_operator.context import Context
+from housekeeper_operator.decisions.views import JobView, Object, RunView, controller_of
+from housekeeper_operator.desired.run import build_scheduled_run
+from housekeeper_operator.reconcilers import lookup
+from housekeeper_operator.workqueue import Key
+
+UNSETTLED_WAIT: Final = timedelta(seconds=1)
+
+
+class JobReconciler:
+    """Adopts Jobs, and passes news of Jobs and pods on to the run that they carry out."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def reconcile(self, key: Key) -> datetime | None:
+        """Adopt the Job if it is one of a slot that has no run yet; wake its run."""
+        store = self._context.store
+        job = store.get(kinds.JOB, key.namespace, key.name)
+        if job is None:
+            return None
+        owner = controller_of(job)
+        if owner is not None and owner["kind"] == names.MAINTENANCE_RUN:
+            self._context.queue.add(Key(names.MAINTENANCE_RUN, key.namespace, owner["name"]))
+            return None
+        found = lookup.policy_of_job(store, job)
+        if found is None:
+            return None
+        kind, policy = found
+        if store.get(names.MAINTENANCE_RUN, key.namespace, key.name) is None:
+            view = JobView.of(job)
+            if view.recorded or view.deleting:
+                return None
+            if self._unsettled(policy, view):
+                return self._context.now() + UNSETTLED_WAIT
+            ttl = str((policy["spec"].get("history") or {}).get("ttl") or "7d")
+            try:
+                await self._context.cluster.create(names.MAINTENANCE_RUN, build_scheduled_run(kind, policy, job, ttl))
+            except AlreadyExists:
+                # A user's run of that name, or our own that the watch has not shown yet: it decides by itself.
+                self._context.queue.add_at(
+                    Key(names.MAINTENANCE_RUN, key.namespace, key.name), self._context.now() + UNSETTLED_WAIT
+                )
+                return None
+        self._context.queue.add(Key(names.MAINTENANCE_RUN, key.namespace, key.name))
+        return None
+
+    def _unsettled(self, policy: Object, job: JobView) -> bool:
+        """Whether an earlier slot's Job is still open in our eyes.
+
+        `Forbid` lets the CronJob make this one only when that one is gone, so its end (or deletion) is on its way to
+        us. It decides from when on slots count, so this slot waits for it.
+        """
+        for obj in self._context.store.owned_by(policy["metadata"]["uid"], names.MAINTENANCE_RUN):
+            run = RunView.of(obj)
+            on_cron_job = run.job in {"", run.name}
+            both_slots = run.slot is not None and job.slot is not None and run.name != job.name
+            open_attempt = not run.terminal and run.next_attempt is None
+            if both_slots and on_cron_job and open_attempt:
+                self._context.queue.add(Key(names.MAINTENANCE_RUN, run.namespace, run.name))
+                return True
+        return False

@@ -1,0 +1,258 @@
+"""MaintenanceRuns: the life of each, one step at a time (`decisions.lifecycle`)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from housekeeper_api import names
+from housekeeper_api.conditions import TERMINAL_STATES, RunState
+from housekeeper_api.task import Task, TaskError
+from housekeeper_operator import policies
+from housekeeper_operator.cluster import kinds
+from housekeeper_operator.cluster.errors import AlreadyExists, Invalid, NotFound
+from housekeeper_operator.context import Context
+from housekeeper_operator.decisions import lifecycle, run_status
+from housekeeper_operator.decisions.lifecycle import Decision
+from housekeeper_operator.decisions.views import (
+    JobView,
+    Object,
+    PodView,
+    RunView,
+    controller_of,
+    format_time,
+    is_controlled_by,
+)
+from housekeeper_operator.desired.job import build_job
+from housekeeper_operator.desired.pod import WorkerImage
+from housekeeper_operator.desired.run import owner_reference
+from housekeeper_operator.reconcilers import lookup
+from housekeeper_operator.routing import QUEUE_KEY
+from housekeeper_operator.workqueue import Key
+
+
+class RunReconciler:
+    """Gathers what a run's next step depends on, decides it, and carries it out."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def reconcile(self, key: Key) -> datetime | None:
+        """One step of the run; returns when to look again."""
+        run = self._context.store.get(names.MAINTENANCE_RUN, key.namespace, key.name)
+        if run is None or "deletionTimestamp" in run["metadata"]:
+            return None
+        view = RunView.of(run)
+        if view.terminal:
+            return await self._after_end(run, view)
+        found = lookup.policy_of_run(self._context.store, view)
+        if found is not None and controller_of(run) is None:
+            run = await self._own(run, found[0], found[1])
+        policy = lookup.view_of_policy(self._context.store, *found) if found is not None else None
+        job = lookup.job_of_run(self._context.store, run, view)
+        if job is None and view.job and not view.terminal:
+            job = await self._job_in_the_api(run, view)
+        pods = [PodView.of(pod) for pod in lookup.pods_of_job(self._context.store, job)] if job is not None else []
+        events = await self._warnings(view, job, pods) if view.active else ""
+        decision = lifecycle.decide(
+            view, policy, JobView.of(job) if job is not None else None, pods, events, self._context.now()
+        )
+        await self._apply(run, view, decision, found, job, pods)
+        return decision.again
+
+    async def _own(self, run: Object, kind: names.PolicyKind, policy: Object) -> Object:
+        """Make the policy the owner of a run that a user made, so that both go together."""
+        patch = {"metadata": {"ownerReferences": [owner_reference(kind, policy)]}}
+        return await self._context.cluster.patch(
+            names.MAINTENANCE_RUN,
+            run["metadata"]["namespace"],
+            run["metadata"]["name"],
+            patch,
+            resource_version=run["metadata"]["resourceVersion"],
+        )
+
+    async def _job_in_the_api(self, run: Object, view: RunView) -> Object | None:
+        """Before a Job counts as deleted, the API server itself is asked: the watch may be behind."""
+        try:
+            job = await self._context.cluster.get(kinds.JOB, view.namespace, view.job)
+        except NotFound:
+            return None
+        self._context.store.put(kinds.JOB, job)
+        return lookup.job_of_run(self._context.store, run, view)
+
+    async def _warnings(self, view: RunView, job: Object | None, pods: list[PodView]) -> str:
+        """The newest warning Event about what an attempt waits for; empty while it runs or is fresh."""
+        if job is None or any(pod.started or pod.ended for pod in pods) or view.admitted is None:
+            return ""
+        if self._context.now() < view.admitted + lifecycle.POD_START_GRACE:
+            return ""
+        subject = pods[-1].uid if pods else job["metadata"]["uid"]
+        events = await self._context.cluster.list(
+            kinds.EVENT, namespace=view.namespace, field_selector=f"involvedObject.uid={subject},type=Warning"
+        )
+        newest = max(
+            events, key=lambda item: str(item.get("lastTimestamp") or item.get("eventTime") or ""), default=None
+        )
+        return str(newest.get("message", ""))[:400] if newest is not None else ""
+
+    async def _apply(
+        self,
+        run: Object,
+        view: RunView,
+        decision: Decision,
+        found: tuple[names.PolicyKind, Object] | None,
+        job: Object | None,
+        pods: list[PodView],
+    ) -> None:
+        cluster = self._context.cluster
+        if decision.start_attempt and found is not None:
+            await self._start_attempt(run, view, found, decision.start_attempt)
+            return
+        if decision.stop_pod is not None:
+            await self._stop(view, decision.stop_pod)
+        if decision.settle_slots and found is not None:
+            await settle_slots(self._context, *found)
+        if decision.state is RunState.ADMITTED and job is not None:
+            # Started by an operator that ended before it could say so.
+            status = run_status.admitted(run, view, mode_of(job), self._context.now())
+        else:
+            status = run_status.status_after(run, view, decision, pods, self._context.now())
+        if status:
+            run = await cluster.patch(
+                names.MAINTENANCE_RUN,
+                view.namespace,
+                view.name,
+                {"status": status},
+                subresource="status",
+                resource_version=run["metadata"]["resourceVersion"],
+            )
+        if decision.delete_job and job is not None:
+            # After the status: a Job that is gone while its run says Queued reads as deleted by somebody else.
+            await cluster.delete(kinds.JOB, view.namespace, job["metadata"]["name"], uid=job["metadata"]["uid"])
+        if decision.state is not None or decision.adopt_job:
+            self._context.queue.add(QUEUE_KEY)
+            if decision.state in TERMINAL_STATES:
+                self._context.queue.add(Key(view.policy_kind, view.namespace, view.policy))
+                self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
+            self._tell(run, view, decision, found)
+
+    async def _start_attempt(
+        self, run: Object, view: RunView, found: tuple[names.PolicyKind, Object], attempt: int
+    ) -> None:
+        """Make the suspended Job of an attempt, then say so. Twice is once: its name follows from the run."""
+        kind, policy_object = found
+        policy = policies.parse(kind, policy_object)
+        mode = lifecycle.effective_mode(view.mode, policy.mode)
+        template = policy.template(mode, worker_image(self._context))
+        job = build_job(view, kind, template, attempt)
+        try:
+            await self._context.cluster.create(kinds.JOB, job)
+        except AlreadyExists:
+            existing = await self._context.cluster.get(kinds.JOB, view.namespace, job["metadata"]["name"])
+            if not is_controlled_by(existing, run):
+                message = f"Job {job['metadata']['name']} exists and is not of this run; delete it or rename the run."
+                await self._fail(run, view, "NameConflict", message)
+                return
+        except Invalid as error:
+            await self._fail(run, view, "InvalidSpec", f"The API server refuses the Job: {error}")
+            return
+        status = run_status.queued_again(run, view, job["metadata"]["name"], self._context.now())
+        await self._context.cluster.patch(
+            names.MAINTENANCE_RUN,
+            view.namespace,
+            view.name,
+            {"status": status},
+            subresource="status",
+            resource_version=run["metadata"]["resourceVersion"],
+        )
+        self._context.queue.add(QUEUE_KEY)
+
+    async def _fail(self, run: Object, view: RunView, reason: str, message: str) -> None:
+        decision = Decision(state=RunState.FAILED, reason=reason, message=message)
+        await self._apply(run, view, decision, None, None, [])
+
+    async def _stop(self, view: RunView, pod: PodView) -> None:
+        """Let the kubelet end a pod so that it can still be read: deleting it would take its message along."""
+        try:
+            await self._context.cluster.patch(
+                kinds.POD, view.namespace, pod.name, {"spec": {"activeDeadlineSeconds": 1}}
+            )
+        except NotFound:
+            return
+
+    def _tell(
+        self, run: Object, view: RunView, decision: Decision, found: tuple[names.PolicyKind, Object] | None
+    ) -> None:
+        state = decision.state
+        if state is None or (state not in TERMINAL_STATES and state is not RunState.BACKOFF):
+            return
+        good = state in {RunState.SUCCEEDED, RunState.PARTIALLY_SUCCEEDED, RunState.CANCELLED, RunState.SKIPPED}
+        for regarding in (run, found[1] if found is not None else None):
+            if regarding is not None:
+                self._context.recorder.event(
+                    regarding,
+                    type="Normal" if good else "Warning",
+                    reason=decision.reason if state is RunState.SKIPPED else str(state),
+                    action="Run",
+                    note=f"{view.name}: {decision.message}",
+                )
+
+    async def _after_end(self, run: Object, view: RunView) -> datetime | None:
+        """A run that has ended: its policy counts it; its Job gets a TTL; in the end it is removed itself."""
+        found = lookup.policy_of_run(self._context.store, view)
+        if not view.recorded:
+            if found is not None:
+                self._context.queue.add(Key(found[0], view.namespace, view.policy))
+                return None
+            await self._context.cluster.patch(
+                names.MAINTENANCE_RUN,
+                view.namespace,
+                view.name,
+                {"status": run_status.recorded(run, counted=False, now=self._context.now())},
+                subresource="status",
+                resource_version=run["metadata"]["resourceVersion"],
+            )
+            return None
+        job = lookup.job_of_run(self._context.store, run, view)
+        if job is not None and not JobView.of(job).recorded and JobView.of(job).finished is not None:
+            patch = {
+                "metadata": {"labels": {names.RECORDED_LABEL: "true"}},
+                "spec": {"ttlSecondsAfterFinished": int(self._context.settings.job_ttl)},
+            }
+            try:
+                await self._context.cluster.patch(kinds.JOB, view.namespace, job["metadata"]["name"], patch)
+            except NotFound:
+                return None
+        due = (view.completed or view.created) + policies.span(str(run["spec"].get("ttl") or "7d"))
+        if self._context.now() < due:
+            return due
+        await self._context.cluster.delete(names.MAINTENANCE_RUN, view.namespace, view.name, uid=view.uid)
+        return None
+
+
+def mode_of(job: Object) -> str:
+    """The mode of the task that a started Job carries."""
+    annotations = job["spec"]["template"]["metadata"].get("annotations") or {}
+    try:
+        return Task.from_json(annotations.get(names.TASK_ANNOTATION, "")).mode
+    except TaskError:
+        return "DryRun"
+
+
+def worker_image(context: Context) -> WorkerImage:
+    """The worker's image, as the operator was told."""
+    return WorkerImage(context.settings.worker_image, context.settings.worker_image_pull_policy)
+
+
+async def settle_slots(context: Context, kind: names.PolicyKind, policy: Object) -> None:
+    """Let no slot up to now fire any more: what was missed while a Job was queued went with that Job."""
+    cron_job = lookup.cron_job_of(context.store, kind, policy)
+    if cron_job is None:
+        return
+    # The next whole second: a slot of this very second is past too.
+    since = context.now() + timedelta(seconds=1)
+    await context.cluster.patch(
+        kinds.CRON_JOB,
+        cron_job["metadata"]["namespace"],
+        cron_job["metadata"]["name"],
+        {"metadata": {"annotations": {names.SLOTS_SINCE_ANNOTATION: format_time(since)}}},
+    )

@@ -1,0 +1,299 @@
+"""Policies and checks: their CronJob, their status, the counting and the history of their runs."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from housekeeper_api import names
+from housekeeper_api.conditions import ConditionType, ReadyReason, RunState
+from housekeeper_api.errors import InvalidResource
+from housekeeper_api.health_check import HealthCheck
+from housekeeper_operator import policies
+from housekeeper_operator.cluster import kinds
+from housekeeper_operator.cluster.errors import AlreadyExists, Forbidden, Invalid, NotFound
+from housekeeper_operator.context import Context
+from housekeeper_operator.decisions import conditions, health, history, policy_status, run_status, totals
+from housekeeper_operator.decisions.schedule import next_time
+from housekeeper_operator.decisions.views import (
+    Object,
+    RunView,
+    condition,
+    format_time,
+    is_controlled_by,
+    parse_time,
+)
+from housekeeper_operator.desired.cron_job import build_cron_job, is_current, merge_into
+from housekeeper_operator.policies import Policy
+from housekeeper_operator.reconcilers import lookup
+from housekeeper_operator.reconcilers.maintenance_run import worker_image
+from housekeeper_operator.routing import QUEUE_KEY
+from housekeeper_operator.telemetry.domain import observe_check, observe_run
+from housekeeper_operator.workqueue import Key
+
+Problem = tuple[str, str]
+"""(reason, message) of Ready=False."""
+
+
+class PolicyReconciler:
+    """Brings one kind of policy to what it says."""
+
+    def __init__(self, context: Context, kind: names.PolicyKind) -> None:
+        self._context = context
+        self._kind = kind
+
+    async def reconcile(self, key: Key) -> datetime | None:
+        """CronJob, status, history; returns when the next slot or the end of a kept run is due."""
+        obj = self._context.store.get(self._kind, key.namespace, key.name)
+        if obj is None or "deletionTimestamp" in obj["metadata"]:
+            # What it owned goes with it, by the garbage collector, whether we are here or not.
+            self._context.metrics.forget(self._kind, key.namespace, key.name)
+            self._context.queue.add(QUEUE_KEY)
+            return None
+        policy: Policy | None = None
+        problem: Problem | None = None
+        try:
+            policy = policies.parse(self._kind, obj)
+            problem = await self._schedule(obj, policy)
+        except InvalidResource as error:
+            problem = ReadyReason.INVALID_SPEC, str(error)
+            await self._stop_schedule(obj)
+        runs = [
+            (RunView.of(run), run)
+            for run in self._context.store.owned_by(obj["metadata"]["uid"], names.MAINTENANCE_RUN)
+        ]
+        obj = await self._write_status(obj, policy, problem, runs)
+        await self._mark_recorded(obj, runs)
+        if policy is None:
+            return None
+        self._wake_queued(runs)
+        due = await self._trim_history(policy, runs)
+        following = parse_time((obj.get("status") or {}).get("nextRunTime"))
+        # A moment after the slot, when the controller has made its Job.
+        slot = following + timedelta(seconds=1) if following is not None else None
+        return min((moment for moment in (due, slot) if moment is not None), default=None)
+
+    async def _schedule(self, obj: Object, policy: Policy) -> Problem | None:
+        """Make the CronJob as the policy says. Returns what is in the way."""
+        meta = obj["metadata"]
+        name = names.cron_job_name(self._kind, meta["name"])
+        existing = self._context.store.get(kinds.CRON_JOB, meta["namespace"], name)
+        if existing is None:
+            # One of that name without our labels is not watched: only the API server knows.
+            try:
+                existing = await self._context.cluster.get(kinds.CRON_JOB, meta["namespace"], name)
+            except NotFound:
+                existing = None
+        message = (
+            f"CronJob {name} exists and does not belong to this {self._kind}; it was left alone. "
+            "Delete or rename it, or rename the policy."
+        )
+        conflict = ReadyReason.NAME_CONFLICT, message
+        if existing is not None and not is_controlled_by(existing, obj):
+            return conflict
+        desired = self._desired(obj, policy, existing)
+        try:
+            if existing is None:
+                await self._context.cluster.create(kinds.CRON_JOB, desired)
+            elif not is_current(existing, desired):
+                await self._context.cluster.replace(kinds.CRON_JOB, merge_into(existing, desired))
+        except AlreadyExists:
+            return conflict
+        except Invalid as error:
+            return ReadyReason.INVALID_SPEC, f"The API server refuses the CronJob: {error}"
+        except Forbidden as error:
+            return "Forbidden", f"The API server does not let the operator make the CronJob: {error}"
+        return None
+
+    def _desired(self, obj: Object, policy: Policy, existing: Object | None) -> Object:
+        spec = policy.model.spec
+        schedule, zone = policy.schedule, spec.time_zone
+        since = self._context.now()
+        if existing is not None:
+            was = existing["spec"]
+            moved = was.get("schedule") != schedule or was.get("timeZone") != zone
+            resumed = bool(was.get("suspend")) and not spec.suspend
+            known = parse_time((existing["metadata"].get("annotations") or {}).get(names.SLOTS_SINCE_ANNOTATION))
+            if known is not None and not moved and not resumed:
+                since = known
+        return build_cron_job(
+            obj,
+            self._kind,
+            schedule=schedule,
+            time_zone=zone,
+            suspend=spec.suspend,
+            starting_deadline_seconds=int(policies.span(spec.starting_deadline).total_seconds()),
+            template=policy.template(policy.mode, worker_image(self._context)),
+            slots_since=since,
+        )
+
+    async def _stop_schedule(self, obj: Object) -> None:
+        """A policy that cannot be understood any more does not go on under its old rules."""
+        cron_job = lookup.cron_job_of(self._context.store, self._kind, obj)
+        if cron_job is not None and not cron_job["spec"].get("suspend"):
+            meta = cron_job["metadata"]
+            await self._context.cluster.patch(
+                kinds.CRON_JOB, meta["namespace"], meta["name"], {"spec": {"suspend": True}}
+            )
+
+    async def _write_status(
+        self, obj: Object, policy: Policy | None, problem: Problem | None, runs: list[tuple[RunView, Object]]
+    ) -> Object:
+        now = self._context.now()
+        before: Object = obj.get("status") or {}
+        status: Object = dict(before)
+        newly_counted = [
+            (view, run) for view, run in totals.order(runs) if view.uid not in (before.get("recordedRuns") or ())
+        ]
+        for view, run in newly_counted:
+            status = totals.count_run(status, view, run)
+            if policy is not None and isinstance(policy.model, HealthCheck):
+                status = self._fold_checks(status, policy.model, view, run, now)
+        generation = int(obj["metadata"].get("generation") or 0)
+        suspended = policy is not None and policy.model.spec.suspend
+        wanted = [
+            policy_status.ready(
+                problem,
+                suspended=suspended,
+                schedule=policy.schedule if policy is not None else "",
+                generation=generation,
+            ),
+            policy_status.running((view for view, _ in runs), generation),
+            policy_status.degraded(status, generation),
+        ]
+        if policy is not None and isinstance(policy.model, HealthCheck):
+            wanted.append(self._healthy(status, policy.model, generation))
+        status["conditions"] = conditions.merged(before.get("conditions") or [], wanted, now)
+        status["observedGeneration"] = generation
+        following = None
+        if policy is not None:
+            status["schedule"] = policy.schedule
+            if problem is None and not suspended:
+                following = next_time(policy.schedule, policy.zone, now)
+        status["nextRunTime"] = format_time(following) if following is not None else None
+        patch = {key: value for key, value in status.items() if before.get(key) != value}
+        if not patch:
+            return obj
+        updated = await self._context.cluster.patch(
+            self._kind,
+            obj["metadata"]["namespace"],
+            obj["metadata"]["name"],
+            {"status": patch},
+            subresource="status",
+            resource_version=obj["metadata"]["resourceVersion"],
+        )
+        self._tell(before, updated, newly_counted)
+        return updated
+
+    def _fold_checks(self, status: Object, check: HealthCheck, view: RunView, run: Object, now: datetime) -> Object:
+        if view.state in {RunState.SKIPPED, RunState.CANCELLED}:
+            return status
+        report = ((run.get("status") or {}).get("result") or {}).get("health")
+        checks = health.fold_checks(
+            status.get("checks") or [],
+            report["checks"] if report else None,
+            [item.name for item in check.spec.checks],
+            view.message,
+            view.completed or now,
+        )
+        return {**status, "checks": checks, "summary": health.summary(checks)}
+
+    def _healthy(self, status: Object, check: HealthCheck, generation: int) -> Object:
+        was = next(
+            (item["status"] for item in status.get("conditions") or [] if item["type"] == ConditionType.HEALTHY),
+            None,
+        )
+        if not status.get("checks"):
+            verdict: tuple[bool | None, str, str] = None, "NotCheckedYet", "No run has ended yet."
+        else:
+            verdict = health.healthy(
+                status["checks"],
+                was,
+                failure_threshold=check.spec.failure_threshold,
+                success_threshold=check.spec.success_threshold,
+            )
+        return conditions.make(
+            ConditionType.HEALTHY, status=verdict[0], reason=verdict[1], message=verdict[2], generation=generation
+        )
+
+    def _tell(self, before: Object, obj: Object, counted: list[tuple[RunView, Object]]) -> None:
+        """Metrics of the runs just counted, and an Event when Ready or Healthy changed."""
+        metrics = self._context.metrics
+        for view, run in counted:
+            removed, freed = totals.removed_and_freed(run)
+            status = run.get("status") or {}
+            observe_run(
+                metrics,
+                kind=self._kind,
+                namespace=view.namespace,
+                policy=view.policy,
+                result=str(view.state),
+                trigger=view.trigger,
+                mode=str(status.get("mode") or "DryRun"),
+                duration=float(status.get("durationSeconds") or 0) if status.get("startTime") else None,
+                removed=removed,
+                freed=freed,
+                succeeded_at=view.completed if condition_is_true(run) else None,
+            )
+        for item in (obj.get("status") or {}).get("checks") or ():
+            observe_check(
+                metrics,
+                namespace=obj["metadata"]["namespace"],
+                policy=obj["metadata"]["name"],
+                check=item["name"],
+                result=item["result"],
+                value=item.get("value"),
+                unit=item.get("unit", ""),
+            )
+        for kind, bad in ((ConditionType.READY, "False"), (ConditionType.HEALTHY, "False")):
+            new = condition(obj, kind)
+            old = condition({"status": before}, kind)
+            if new is None or (old is not None and old["status"] == new["status"]):
+                continue
+            if old is None and new["status"] == "Unknown":
+                continue
+            self._context.recorder.event(
+                obj,
+                type="Warning" if new["status"] == bad else "Normal",
+                reason=new["reason"],
+                action="Reconcile" if kind is ConditionType.READY else "Check",
+                note=f"{kind}={new['status']}: {new['message']}",
+            )
+
+    async def _mark_recorded(self, obj: Object, runs: list[tuple[RunView, Object]]) -> None:
+        counted = set((obj.get("status") or {}).get("recordedRuns") or ())
+        for view, run in runs:
+            if view.terminal and not view.recorded and view.uid in counted:
+                await self._context.cluster.patch(
+                    names.MAINTENANCE_RUN,
+                    view.namespace,
+                    view.name,
+                    {"status": run_status.recorded(run, counted=True, now=self._context.now())},
+                    subresource="status",
+                    resource_version=run["metadata"]["resourceVersion"],
+                )
+
+    def _wake_queued(self, runs: list[tuple[RunView, Object]]) -> None:
+        """Runs in the queue look at the policy again: it may be suspended, or on another schedule."""
+        for view, _ in runs:
+            if not view.terminal:
+                self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
+
+    async def _trim_history(self, policy: Policy, runs: list[tuple[RunView, Object]]) -> datetime | None:
+        spec: Any = policy.model.spec.history
+        surplus, due = history.surplus(
+            (view for view, _ in runs),
+            succeeded=spec.succeeded,
+            failed=spec.failed,
+            ttl=policies.span(spec.ttl),
+            now=self._context.now(),
+        )
+        for view in surplus:
+            await self._context.cluster.delete(names.MAINTENANCE_RUN, view.namespace, view.name, uid=view.uid)
+        return due
+
+
+def condition_is_true(run: Object) -> bool:
+    """Whether the run succeeded, wholly or in part."""
+    found = condition(run, ConditionType.SUCCEEDED)
+    return found is not None and found["status"] == "True"

@@ -1,0 +1,171 @@
+"""The queue: one reconcile over all waiting runs, which starts those that may start and tells the others why not."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import structlog
+
+from housekeeper_api import names
+from housekeeper_api.conditions import RunState
+from housekeeper_api.errors import InvalidResource
+from housekeeper_operator import policies
+from housekeeper_operator.cluster import kinds
+from housekeeper_operator.cluster.errors import AlreadyExists, Conflict, Invalid, NotFound
+from housekeeper_operator.context import Context
+from housekeeper_operator.decisions import lifecycle, run_status
+from housekeeper_operator.decisions.admission import Entry, Verdict, admit
+from housekeeper_operator.decisions.views import JobView, Object, RunView, is_controlled_by
+from housekeeper_operator.desired.job import build_admission, build_job, template_hash
+from housekeeper_operator.policies import Policy
+from housekeeper_operator.reconcilers import lookup
+from housekeeper_operator.reconcilers.maintenance_run import settle_slots, worker_image
+from housekeeper_operator.workqueue import Key
+
+log = structlog.get_logger(__name__)
+
+
+class QueueReconciler:
+    """Admits runs. There is one queue and one reconcile of it at a time, so that no place is given twice."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def reconcile(self, key: Key) -> datetime | None:
+        """Admit what may start now; write down why the rest waits."""
+        waiting: dict[tuple[str, str], tuple[Object, RunView, Policy]] = {}
+        active: list[Entry] = []
+        queued = 0
+        for obj in self._context.store.list(names.MAINTENANCE_RUN):
+            view = RunView.of(obj)
+            if view.terminal or view.state is None:
+                continue
+            policy = self._policy_of(view)
+            entry = _entry(view, policy)
+            if view.active or self._started(obj, view):
+                active.append(entry)
+            elif view.state is RunState.QUEUED:
+                queued += 1
+                if policy is not None:
+                    waiting[view.namespace, view.name] = (obj, view, policy)
+        limit = self._context.settings.max_concurrent_runs
+        entries = [_entry(view, policy) for _, view, policy in waiting.values()]
+        started = 0
+        for verdict in admit(entries, active, limit=limit):
+            obj, view, policy = waiting[verdict.entry.namespace, verdict.entry.run]
+            try:
+                if verdict.admitted:
+                    started += await self._admit(obj, view, policy)
+                else:
+                    await self._explain(obj, view, verdict)
+            except Conflict:
+                # Changed since: its own event wakes the queue again. It must not keep the others waiting.
+                self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
+                self._context.queue.add_at(key, self._context.now())
+        self._context.metrics.runs_queued.set(queued - started)
+        self._context.metrics.runs_active.set(len(active) + started)
+        return None
+
+    def _policy_of(self, view: RunView) -> Policy | None:
+        found = lookup.policy_of_run(self._context.store, view)
+        if found is None:
+            return None
+        try:
+            return policies.parse(*found)
+        except InvalidResource:
+            return None
+
+    def _started(self, run: Object, view: RunView) -> bool:
+        """Whether its Job is started although its status does not say so yet."""
+        job = lookup.job_of_run(self._context.store, run, view)
+        return job is not None and not JobView.of(job).suspended and JobView.of(job).finished is None
+
+    async def _admit(self, run: Object, view: RunView, policy: Policy) -> int:
+        """Start the Job of a run, or replace it by one that is as the policy is now. Returns how many started."""
+        job = lookup.job_of_run(self._context.store, run, view)
+        found = lookup.policy_of_run(self._context.store, view)
+        if job is None or found is None or JobView.of(job).deleting:
+            self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
+            return 0
+        state = lookup.view_of_policy(self._context.store, *found)
+        on_slot = view.slot is not None and view.attempt <= 1 and view.job == view.name
+        if view.cancel or (on_slot and lifecycle.slot_problem(view.slot, state, self._context.now())):
+            self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
+            return 0
+        mode = lifecycle.effective_mode(view.mode, policy.mode)
+        template = policy.template(mode, worker_image(self._context))
+        if JobView.of(job).template_hash != template_hash(template):
+            await self._replace(run, view, policy, job, template)
+            return 0
+        patch = build_admission(view, job, template, policy.task(view.name, max(1, view.attempt), mode))
+        try:
+            await self._context.cluster.patch(
+                kinds.JOB,
+                view.namespace,
+                job["metadata"]["name"],
+                patch,
+                resource_version=job["metadata"]["resourceVersion"],
+            )
+        except NotFound:
+            self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
+            return 0
+        await self._context.cluster.patch(
+            names.MAINTENANCE_RUN,
+            view.namespace,
+            view.name,
+            {"status": run_status.admitted(run, view, mode, self._context.now())},
+            subresource="status",
+            resource_version=run["metadata"]["resourceVersion"],
+        )
+        log.info("run admitted", run=view.name, namespace=view.namespace, policy=view.policy, mode=mode)
+        return 1
+
+    async def _replace(self, run: Object, view: RunView, policy: Policy, job: Object, template: Object) -> None:
+        """A queued Job that mounts or runs what the policy no longer says cannot be patched: make another."""
+        found = lookup.policy_of_run(self._context.store, view)
+        if found is not None and not is_controlled_by(job, run):
+            await settle_slots(self._context, *found)
+        successor = build_job(view, policy.kind, template, max(1, view.attempt))
+        try:
+            await self._context.cluster.create(kinds.JOB, successor)
+        except AlreadyExists:
+            log.info("replacement exists already", job=successor["metadata"]["name"], namespace=view.namespace)
+        except Invalid as error:
+            # The Job in the queue stays as it is; the policy's own reconcile tells the same, as its condition.
+            log.warning("the API server refuses the replacement", run=view.name, error=str(error))
+            return
+        await self._context.cluster.patch(
+            names.MAINTENANCE_RUN,
+            view.namespace,
+            view.name,
+            {"status": run_status.queued_again(run, view, successor["metadata"]["name"], self._context.now())},
+            subresource="status",
+            resource_version=run["metadata"]["resourceVersion"],
+        )
+        await self._context.cluster.delete(
+            kinds.JOB, view.namespace, job["metadata"]["name"], uid=job["metadata"]["uid"]
+        )
+        log.info("job replaced", run=view.name, namespace=view.namespace, job=successor["metadata"]["name"])
+
+    async def _explain(self, run: Object, view: RunView, verdict: Verdict) -> None:
+        """Say on the run itself why it waits. The sentence names what is in the way, so it changes when that does."""
+        if (view.queue_reason, view.queue_message) == (verdict.reason, verdict.message):
+            return
+        await self._context.cluster.patch(
+            names.MAINTENANCE_RUN,
+            view.namespace,
+            view.name,
+            {"status": {"queue": {"reason": verdict.reason, "message": verdict.message}}},
+            subresource="status",
+            resource_version=run["metadata"]["resourceVersion"],
+        )
+
+
+def _entry(view: RunView, policy: Policy | None) -> Entry:
+    return Entry(
+        run=view.name,
+        namespace=view.namespace,
+        created=view.created,
+        policy=(view.policy_kind, view.namespace, view.policy),
+        volume=policy.volume if policy is not None else None,
+    )
