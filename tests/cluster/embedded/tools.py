@@ -89,10 +89,10 @@ def build(module_name: str) -> str:
     with locked(os.path.join(cache_directory(), "tools", f"{module_name}.lock"), f"the build of {module_name}"):
         if os.path.isdir(target):
             return target
-        go = _toolchain(_required_go(module))
+        toolchain = go(module_name)
         scratch = tempfile.mkdtemp(prefix=f".{module_name}-", dir=os.path.dirname(target))
         try:
-            _go_build(go, module, os.path.join(scratch, module_name))
+            _go_build(toolchain, module, os.path.join(scratch, module_name))
             if module_name == "kubernetes":
                 for part in KUBERNETES_PARTS:
                     os.symlink(module_name, os.path.join(scratch, part))
@@ -128,6 +128,11 @@ def _go_build(go: str, module: Module, output: str) -> None:
     if result.returncode != 0:
         tail = "\n".join(result.stderr.splitlines()[-20:])
         raise ClusterError(f"building {module.directory} failed:\n{tail}")
+
+
+def go(module_name: str) -> str:
+    """The path of a `go` that is recent enough for a module beside this package."""
+    return _toolchain(_required_go(MODULES[module_name]))
 
 
 def _required_go(module: Module) -> tuple[int, int]:
