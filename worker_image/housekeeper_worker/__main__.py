@@ -1,0 +1,5 @@
+"""`python -m housekeeper_worker`: a worker in its pod."""
+
+from housekeeper_worker.main import main
+
+main()

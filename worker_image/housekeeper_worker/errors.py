@@ -1,0 +1,22 @@
+"""What stops a run. Errors of single files are not exceptions here: they are counted (`volume.faults`).
+
+Exception
+├── housekeeper_api.task.TaskError   the task makes no sense: exit 64, never retried
+└── WorkerError
+    ├── CouldNotRun                  nothing was tried: exit 2
+    └── AuditLost                    what is done could no longer be written down: the run stops, exit 1
+"""
+
+from __future__ import annotations
+
+
+class WorkerError(Exception):
+    """Base of what a worker raises by itself. The message is a sentence for the person who owns the policy."""
+
+
+class CouldNotRun(WorkerError):
+    """The volume, the path or a permission that the task needs is not there. Nothing was tried."""
+
+
+class AuditLost(WorkerError):
+    """The audit cannot be written. No further file is removed, for nobody could tell afterwards."""

@@ -1,0 +1,82 @@
+"""A worker in its pod: read the task, carry it out, leave the result where the kubelet finds it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from typing import Final
+
+from housekeeper_api import names
+from housekeeper_api.exit_codes import ExitCode
+from housekeeper_api.result import Result
+from housekeeper_api.task import Task, TaskError
+from housekeeper_worker import report
+from housekeeper_worker.errors import CouldNotRun
+from housekeeper_worker.logs import log
+from housekeeper_worker.stop import Stop, stopping_on_signals
+
+_STDOUT: Final = 1
+
+
+def main() -> None:
+    """Entry point. Ends the process with one of `housekeeper_api.exit_codes`."""
+    result, code = work(os.environ.get("HOUSEKEEPER_TASK_FILE", names.TASK_FILE))
+    termination_log = os.environ.get("HOUSEKEEPER_TERMINATION_LOG", names.TERMINATION_LOG)
+    try:
+        report.deliver(result, termination_log)
+    except OSError as error:
+        log("error", f"the result could not be written to {termination_log}: {error.strerror}", result=result.to_json())
+    sys.exit(code)
+
+
+def work(task_file: str) -> tuple[Result, ExitCode]:
+    """Carry out the task in `task_file`. Raises nothing: whatever happens becomes a result with a message."""
+    began = time.monotonic()
+    mode = ""
+    try:
+        task = _read(task_file)
+        mode = task.mode
+        with stopping_on_signals(task.timeout_seconds) as stop:
+            result = perform(task, stop)
+        return result, report.exit_code(result.outcome)
+    except TaskError as error:
+        log("error", str(error))
+        result = report.failure("CouldNotRun", str(error), mode=mode, seconds=time.monotonic() - began)
+        return result, ExitCode.INVALID_TASK
+    except CouldNotRun as error:
+        log("error", str(error))
+        result = report.failure("CouldNotRun", str(error), mode=mode, seconds=time.monotonic() - began)
+        return result, ExitCode.COULD_NOT_RUN
+    except BaseException as error:  # noqa: BLE001 - the result is the last chance to say what happened
+        message = report.unexpected(error)
+        log("error", message, traceback=traceback.format_exc())
+        result = report.failure("Failed", message, mode=mode, seconds=time.monotonic() - began)
+        return result, ExitCode.FAILED
+
+
+def perform(task: Task, stop: Stop) -> Result:
+    """Carry out a task that is understood. Raises `TaskError` and `WorkerError`."""
+    if task.cleanup is not None:
+        from housekeeper_worker.audit import Audit  # noqa: PLC0415 - a health check needs none of this
+        from housekeeper_worker.cleanup import clean  # noqa: PLC0415
+
+        audit = Audit(_STDOUT, task.run)
+        return clean(task, task.cleanup, now_ns=time.time_ns(), stop=stop, audit=audit)
+    if task.health is not None:
+        from housekeeper_worker.health import examine  # noqa: PLC0415 - psutil is half of a cold start
+
+        return examine(task, task.health, stop=stop)
+    raise TaskError("task: neither cleanup nor health is set")
+
+
+def _read(path: str) -> Task:
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except OSError as error:
+        raise TaskError(f"the task {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise TaskError(f"the task {path} is not UTF-8: {error.reason}") from error
+    return Task.from_json(text)

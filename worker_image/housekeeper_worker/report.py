@@ -1,0 +1,188 @@
+"""From counters to a result: the outcome, one sentence for a person, and the exit code. Pure, but for `deliver`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Final
+
+from housekeeper_api.exit_codes import ExitCode
+from housekeeper_api.quantities import format_bytes
+from housekeeper_api.result import MAX_BYTES, CheckReport, Cleanup, Outcome, Result
+from housekeeper_worker.retention.decide import Verdict
+from housekeeper_worker.stop import Reason
+from housekeeper_worker.tally import Tally
+from housekeeper_worker.volume.faults import Fault
+
+MAX_MESSAGE: Final = 512
+_NOBODY_COULD: Final = {Fault.PERMISSION, Fault.READ_ONLY}
+
+_EXIT_CODES: Final[dict[Outcome, ExitCode]] = {
+    "Succeeded": ExitCode.SUCCEEDED,
+    "PartiallySucceeded": ExitCode.PARTIAL,
+    "Failed": ExitCode.FAILED,
+    "TimedOut": ExitCode.FAILED,
+    "Cancelled": ExitCode.FAILED,
+    "Held": ExitCode.HELD,
+    "CouldNotRun": ExitCode.COULD_NOT_RUN,
+}
+
+
+def exit_code(outcome: Outcome) -> ExitCode:
+    """The exit code of a worker whose attempt ended with `outcome`."""
+    return _EXIT_CODES[outcome]
+
+
+def cleanup_outcome(tally: Tally, *, planned: int, stop: Reason | None, held: str | None, lost: str | None) -> Outcome:
+    """How a clean-up ended. `held`: the sentence of a brake; `lost`: why the audit could not be written."""
+    if lost is not None:
+        return "Failed"
+    if stop is not None:
+        return stop
+    if held is not None:
+        return "Held"
+    if planned and not tally.removed and tally.error_count and set(tally.stayed) <= _NOBODY_COULD:
+        return "CouldNotRun"
+    if tally.stopped_by_fault:
+        return "Failed"
+    return "PartiallySucceeded" if tally.error_count else "Succeeded"
+
+
+def cleanup_message(
+    tally: Tally,
+    *,
+    outcome: Outcome,
+    dry_run: bool,
+    planned: int,
+    timeout: float,
+    held: str | None,
+    lost: str | None,
+    advice: str,
+) -> str:
+    """One sentence (or two) about a clean-up: what was done, and what to do about the rest."""
+    done = (
+        f"{'would remove' if dry_run else 'removed'} {tally.removed} of {tally.matched} selected files "
+        f"({format_bytes(tally.bytes_freed)}); {tally.scanned} scanned"
+    )
+    parts = {
+        "TimedOut": f"time was up after {timeout:g} s: {done}; raise spec.timeout, or let it go on at the next run",
+        "Cancelled": f"cancelled: {done}",
+        "Held": held or done,
+        "CouldNotRun": f"nothing could be removed, {planned} files should go",
+    }
+    sentences = [lost if lost is not None else parts.get(outcome, done)]
+    if lost is not None:
+        sentences.append(done)
+    if tally.stopped_by_fault:
+        sentences.append(f"stopped: {tally.stopped_by_fault}")
+    if tally.error_count:
+        kinds = ", ".join(f"{fault} {count}" for fault, count in sorted(tally.faults.items()))
+        sentences.append(f"errors: {kinds}; {tally.errors[0]}")
+    if tally.mounts:
+        sentences.append(f"{tally.mounts} mount{'s' if tally.mounts > 1 else ''} below the root not entered")
+    if advice:
+        sentences.append(advice)
+    return shortened("; ".join(sentences))
+
+
+def settling_advice(tally: Tally, *, planned: int, settle: str, fs_group: int | None) -> str:
+    """What to do if nearly everything old looks freshly changed by its ctime alone; empty if it does not."""
+    by_change_time = tally.verdicts[Verdict.SETTLING_BY_CHANGE_TIME]
+    old = planned + by_change_time + tally.verdicts[Verdict.SETTLING]
+    if not by_change_time or by_change_time * 10 < old * 9:
+        return ""
+    cause = (
+        f"the pod's fsGroup {fs_group} makes the kubelet change the group of every file of a volume whose root has "
+        "another group: chgrp the root once, or leave spec.pod.securityContext.fsGroup out"
+        if fs_group is not None
+        else "such as chown, chmod or an fsGroup of another pod does to a whole volume: wait, or lower settleTime"
+    )
+    return f"{by_change_time} of {old} old files had owner, mode or links changed within {settle}: {cause}"
+
+
+def path_advice(tally: Tally, path: str) -> str:
+    """A hint for a policy whose globs forget that they begin at the volume's root; empty if there is none to give."""
+    if path and tally.scanned and not tally.matched:
+        return f"nothing was selected: globs are held against the path from the volume's root, as in {path}/**"
+    return ""
+
+
+def cleanup_result(tally: Tally, *, outcome: Outcome, message: str, mode: str, seconds: float, digest: str) -> Result:
+    """The result of a clean-up."""
+    return Result(
+        outcome=outcome,
+        message=message,
+        mode=mode,
+        duration_seconds=round(seconds, 3),
+        cleanup=Cleanup(
+            scanned=tally.scanned,
+            matched=tally.matched,
+            removed=tally.removed,
+            bytes_freed=tally.bytes_freed,
+            freed_on_disk=tally.freed_on_disk,
+            skipped=tally.skipped(),
+            errors=tuple(tally.errors),
+            error_count=tally.error_count,
+            plan_digest=digest,
+            sample=tuple(tally.sample),
+        ),
+    )
+
+
+def health_result(
+    checks: tuple[CheckReport, ...], *, stop: Reason | None, mode: str, seconds: float, timeout: float
+) -> Result:
+    """The result of a health check.
+
+    It succeeded when every check was carried out, whatever it found: a failing check is what the run was for. A check
+    that could not be carried out makes it partial.
+    """
+    counts = {
+        kind: sum(check.result == kind for check in checks) for kind in ("Passed", "Warning", "Failed", "Unknown")
+    }
+    told = ", ".join(f"{count} {kind.lower()}" for kind, count in counts.items() if count)
+    outcome: Outcome = stop or ("PartiallySucceeded" if counts["Unknown"] else "Succeeded")
+    message = f"{len(checks)} check{'s' if len(checks) != 1 else ''}: {told}"
+    if stop == "TimedOut":
+        message = f"time was up after {timeout:g} s: {message}; raise spec.timeout"
+    elif stop == "Cancelled":
+        message = f"cancelled: {message}"
+    worst = [check for kind in ("Unknown", "Failed", "Warning") for check in checks if check.result == kind]
+    for check in worst:
+        message += f"; {check.name} {check.result}: {check.message}"
+    return Result(
+        outcome=outcome, message=shortened(message), mode=mode, duration_seconds=round(seconds, 3), checks=checks
+    )
+
+
+def failure(outcome: Outcome, message: str, *, mode: str, seconds: float) -> Result:
+    """A result without counters: what should have been counted never began, or broke."""
+    return Result(outcome=outcome, message=shortened(message) or outcome, mode=mode, duration_seconds=round(seconds, 3))
+
+
+def failure_of(result: Result, why: str) -> Result:
+    """`result` with the outcome Failed, because `why` came after what it tells; its counters stay."""
+    return dataclasses.replace(result, outcome="Failed", message=shortened(f"{why}; {result.message}"))
+
+
+def unexpected(error: BaseException) -> str:
+    """A sentence for an error that nobody foresaw: its class and message, on one line, never empty."""
+    said = " ".join(str(error).split())
+    return f"unexpected {type(error).__name__}{': ' + said if said else ''}; this is a bug: the log has the traceback"
+
+
+def shortened(message: str) -> str:
+    """`message` in at most 512 characters."""
+    return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"
+
+
+def deliver(result: Result, path: str) -> None:
+    """Write `result` to the container's termination log, where the kubelet reads it. Raises OSError."""
+    data = result.to_json(max_bytes=MAX_BYTES).encode()
+    # Not created: in a pod it is there, and elsewhere a file of that name in /dev would be nobody's wish.
+    fd = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | (0 if path.startswith("/dev/") else os.O_CREAT), 0o644)
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    finally:
+        os.close(fd)

@@ -1,0 +1,1 @@
+"""What stays and what goes. Pure: plain values and a clock reading in, decisions with their reasons out."""

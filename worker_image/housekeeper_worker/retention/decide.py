@@ -1,0 +1,68 @@
+"""What happens to one selected file, and why. Pure: its times and the lines of the run in, one of few verdicts out."""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import IntEnum
+from typing import Literal
+
+Decision = Literal["Keep", "Remove"]
+
+
+class Verdict(IntEnum):
+    """What was decided about a file, as a number that is cheap to keep a million of."""
+
+    REMOVE = 0
+    """Older than the rule says."""
+    YOUNG = 1
+    """Not older than the rule says."""
+    SETTLING = 2
+    """Old by its modification time, but something changed it within `settleTime`."""
+    SETTLING_BY_CHANGE_TIME = 3
+    """Like SETTLING, and only the change time (ctime) says so: owner, mode, name or links changed, not the content."""
+    FUTURE = 4
+    """Its time lies in the future. Nobody can tell how old it is."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Lines:
+    """The lines that one rule draws through time in one run, in nanoseconds since the epoch."""
+
+    old_before: int
+    """Strictly before: old."""
+    settled_until: int
+    """Up to here, and not after: settled."""
+
+
+def decide(modified: int, changed: int, lines: Lines, clock: int) -> Verdict:
+    """Decide about a file by its modification and change times. `clock` is the time at which it was looked at.
+
+    `clock` may be later than the `now` of the run: what was written during a long scan is young, not in the future.
+    """
+    if modified >= lines.old_before:
+        return Verdict.FUTURE if modified > clock else Verdict.YOUNG
+    if modified > lines.settled_until:
+        return Verdict.SETTLING
+    if changed > lines.settled_until:
+        return Verdict.SETTLING_BY_CHANGE_TIME
+    return Verdict.REMOVE
+
+
+def decision(verdict: Verdict) -> Decision:
+    """Whether a file stays."""
+    return "Remove" if verdict is Verdict.REMOVE else "Keep"
+
+
+def reason(verdict: Verdict, older_than: str, settle: str) -> str:
+    """The verdict in words. `older_than` as in the rule; `settle` as a span, such as `10m`."""
+    match verdict:
+        case Verdict.REMOVE:
+            return f"older than {older_than}"
+        case Verdict.YOUNG:
+            return f"not older than {older_than}"
+        case Verdict.SETTLING:
+            return f"settling: modified within the last {settle}"
+        case Verdict.SETTLING_BY_CHANGE_TIME:
+            return f"settling: owner, mode, name or links changed within the last {settle}"
+        case Verdict.FUTURE:
+            return "its modification time lies in the future"

@@ -1,0 +1,210 @@
+"""Which files the rules take: globs walked along with the directories, names of one directory looked through at once.
+
+Each glob is a list of components. A directory's `Scope` holds which components of which globs are still to be met
+below it, so that in each directory only a pattern for bare names is left, and a directory that nothing can match in is
+not entered at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import compress
+from typing import Any, Final
+
+import re2
+
+from housekeeper_api.task import Rule, TaskError
+from housekeeper_worker.retention.globs import Component, Glob, GlobError, parse
+from housekeeper_worker.volume.names import matching_form
+
+_Positions = frozenset[tuple[int, int]]
+"""Components that may come next: (number of the glob, number of the component)."""
+_NOTHING: Final[_Positions] = frozenset()
+
+
+class Scope:
+    """One directory, or many alike, as the rules see it: what they can still match below."""
+
+    __slots__ = ("_following", "_selector", "_steps", "names", "rules")
+
+    def __init__(self, selector: Selector, rules: tuple[tuple[_Positions, _Positions], ...]) -> None:
+        self._selector = selector
+        self.rules = rules
+        self.names = [selector.name_filters(include, exclude) for include, exclude in rules]
+        self._steps = selector.steps(rules)
+        self._following: dict[tuple[bool, ...], Scope | None] = {}
+
+    def below(self, name: str) -> Scope | None:
+        """The scope of the sub-directory `name`; None if nothing in it can be selected."""
+        key: tuple[bool, ...] = ()
+        if self._steps:
+            form = matching_form(name)
+            key = tuple(self._selector.matches(component, form) for component in self._steps)
+        if key not in self._following:
+            met = frozenset(compress(self._steps, key))
+            self._following[key] = self._selector.scope(
+                tuple(
+                    (self._selector.advance(include, met), self._selector.advance(exclude, met))
+                    for include, exclude in self.rules
+                )
+            )
+        return self._following[key]
+
+    def owners(self, names: Sequence[str]) -> bytes | bytearray:
+        """For each of `names`, the files of one directory: 0 if no rule takes it, else the rule's number plus one.
+
+        The first rule that includes a file and does not exclude it has it.
+        """
+        owners: bytes | bytearray | None = None
+        text: bytes | None = None
+        for number, (include, exclude) in enumerate(self.names, start=1):
+            if include.never:
+                continue
+            if include.always and exclude.never:
+                taken: bytes | bytearray = b"\x01" * len(names)
+            else:
+                if text is None:
+                    text = matching_form(f"/{'/'.join(names)}/")
+                taken = include.marks(text, len(names))
+                if not exclude.never:
+                    taken = bytearray(a & ~b & 1 for a, b in zip(taken, exclude.marks(text, len(names)), strict=True))
+            if owners is None:
+                owners = taken if number == 1 else bytes(number if mark else 0 for mark in taken)
+            else:
+                owners = bytes(owner or (number if mark else 0) for owner, mark in zip(owners, taken, strict=True))
+        return bytes(len(names)) if owners is None else owners
+
+
+class NameFilter:
+    """Names of files that match any of some components."""
+
+    __slots__ = ("_runs", "always", "never")
+
+    def __init__(self, components: frozenset[Component]) -> None:
+        self.never = not components
+        self.always = any(component.is_any_name for component in components)
+        self._runs: Any = None
+        if components and not self.always:
+            either = "|".join(sorted(component.expression for component in components))
+            # A run of names that match is one hit, since a hit costs more than a thousand characters looked at.
+            self._runs = _compile(f"/(?:(?:{either})/)+")
+
+    def marks(self, text: bytes, count: int) -> bytearray:
+        """For each of the `count` names in `text`, which is `/NAME/NAME/…/`: whether it matches."""
+        if self._runs is None:
+            return bytearray(b"\x01" * count if self.always else count)
+        marks = bytearray(count)
+        index = seen = 0
+        for run in self._runs.finditer(text):
+            start, end = run.span()
+            index += text.count(b"/", seen, start)
+            following = index + text.count(b"/", start, end) - 1
+            marks[index:following] = b"\x01" * (following - index)
+            index, seen = following, end - 1
+        return marks
+
+
+class Selector:
+    """All rules of a policy, compiled. Raises `TaskError`, which names the glob."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._globs: list[Glob] = []
+        self._filters: dict[frozenset[Component], NameFilter] = {}
+        self._components: dict[Component, Any] = {}
+        self._scopes: dict[tuple[tuple[_Positions, _Positions], ...], Scope | None] = {}
+        start = tuple(
+            (
+                self._read(rule.include, f"rules[{number}].select.include"),
+                self._read(rule.exclude, f"rules[{number}].select.exclude"),
+            )
+            for number, rule in enumerate(rules)
+        )
+        self.root = self.scope(start)
+        """Scope of the volume's root; None if the rules exclude everything."""
+
+    def _read(self, texts: Sequence[str], where: str) -> _Positions:
+        first: set[tuple[int, int]] = set()
+        for number, text in enumerate(texts):
+            try:
+                for glob in parse(text):
+                    self._globs.append(glob)
+                    first.add((len(self._globs) - 1, 0))
+                    for component in glob:
+                        if not component.is_any_name and component not in self._components:
+                            self._components[component] = _compile(component.expression)
+            except GlobError as error:
+                raise TaskError(f"spec.{where}[{number}]: {text!r} {error}") from None
+        return self._closure(first)
+
+    def _closure(self, positions: set[tuple[int, int]]) -> _Positions:
+        """With each `**` also what follows it, for it may stand for no directory at all."""
+        closed = set(positions)
+        for glob, position in positions:
+            components = self._globs[glob]
+            while components[position].is_any_depth and position + 1 < len(components):
+                position += 1  # noqa: PLW2901 - walking along one glob is what the loop is for
+                closed.add((glob, position))
+        return frozenset(closed)
+
+    def scope(self, rules: tuple[tuple[_Positions, _Positions], ...]) -> Scope | None:
+        """The scope in which `rules` (include, exclude) are what is left of each rule."""
+        live = tuple(
+            (_NOTHING, _NOTHING) if self._takes_all(exclude) or not include else (include, exclude)
+            for include, exclude in rules
+        )
+        if live not in self._scopes:
+            self._scopes[live] = Scope(self, live) if any(include for include, _ in live) else None
+        return self._scopes[live]
+
+    def _takes_all(self, positions: _Positions) -> bool:
+        return any(
+            self._globs[glob][position].is_any_depth and position + 1 == len(self._globs[glob])
+            for glob, position in positions
+        )
+
+    def name_filters(self, include: _Positions, exclude: _Positions) -> tuple[NameFilter, NameFilter]:
+        """Filters for the files of a directory itself."""
+        return self._filter(include), self._filter(exclude)
+
+    def _filter(self, positions: _Positions) -> NameFilter:
+        last = frozenset(
+            self._globs[glob][position] for glob, position in positions if position + 1 == len(self._globs[glob])
+        )
+        if last not in self._filters:
+            self._filters[last] = NameFilter(last)
+        return self._filters[last]
+
+    def steps(self, rules: tuple[tuple[_Positions, _Positions], ...]) -> tuple[Component, ...]:
+        """Components that the name of a sub-directory must be held against to know its scope."""
+        wanted = {
+            self._globs[glob][position]: None
+            for pair in rules
+            for positions in pair
+            for glob, position in sorted(positions)
+            if position + 1 < len(self._globs[glob])
+        }
+        return tuple(component for component in wanted if not component.is_any_name)
+
+    def matches(self, component: Component, form: bytes) -> bool:
+        """Whether one name, in its matching form, is what `component` says."""
+        return self._components[component].fullmatch(form) is not None
+
+    def advance(self, positions: _Positions, met: frozenset[Component]) -> _Positions:
+        """What may come next below a directory whose name meets the components `met`."""
+        following: set[tuple[int, int]] = set()
+        for glob, position in positions:
+            component = self._globs[glob][position]
+            if component.is_any_depth:
+                following.add((glob, position))
+            elif position + 1 < len(self._globs[glob]) and (component.is_any_name or component in met):
+                following.add((glob, position + 1))
+        return self._closure(following)
+
+
+def _compile(expression: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(f"(?s:{expression})".encode(), options)
+    except re2.error as error:
+        raise TaskError(f"spec.rules: the globs together are too large for one expression: {error}") from error

@@ -1,0 +1,86 @@
+"""What a clean-up counts while it works. `report` makes the result of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import Final
+
+from housekeeper_worker.retention.decide import Verdict, decision
+from housekeeper_worker.volume.faults import HARMLESS, Fault
+from housekeeper_worker.volume.names import shown
+
+MAX_ERRORS: Final = 5
+MAX_ERROR_LENGTH: Final = 256
+_SAMPLES: Final = {
+    Verdict.REMOVE: 10,
+    Verdict.YOUNG: 4,
+    Verdict.SETTLING: 2,
+    Verdict.SETTLING_BY_CHANGE_TIME: 2,
+    Verdict.FUTURE: 2,
+}
+"""How many decisions of each kind are shown as examples; 20 in all."""
+
+
+@dataclasses.dataclass(slots=True)
+class Tally:
+    """Counters of one run. Files are regular files below the root."""
+
+    scanned: int = 0
+    matched: int = 0
+    removed: int = 0
+    bytes_freed: int = 0
+    freed_on_disk: int | None = None
+    verdicts: Counter[Verdict] = dataclasses.field(default_factory=Counter)
+    stayed: Counter[Fault] = dataclasses.field(default_factory=Counter)
+    """Planned files that stayed, by fault."""
+    held: int = 0
+    """Planned files that stayed because a brake tripped."""
+    faults: Counter[Fault] = dataclasses.field(default_factory=Counter)
+    """Errors by class: of files that stayed, and of directories that could not be read."""
+    errors: list[str] = dataclasses.field(default_factory=list)
+    directories: int = 0
+    mounts: int = 0
+    others: int = 0
+    sample: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    sampled: Counter[Verdict] = dataclasses.field(default_factory=Counter)
+    stopped_by_fault: str = ""
+    """Why no further removal was tried, as a sentence; empty if none stopped the run."""
+
+    @property
+    def error_count(self) -> int:
+        """All errors, listed or not."""
+        return self.faults.total()
+
+    def wants_error(self, fault: Fault) -> bool:
+        """Count an error, unless it is harmless. Returns whether its sentence is still wanted as an example.
+
+        The first of each class is always wanted, so that a thousand of one class do not hide the others.
+        """
+        if fault in HARMLESS:
+            return False
+        self.faults[fault] += 1
+        return self.faults[fault] == 1 or len(self.errors) < MAX_ERRORS
+
+    def add_error(self, sentence: str) -> None:
+        """Keep the sentence of an error, in the place of the last if there are enough."""
+        if len(self.errors) == MAX_ERRORS:
+            self.errors.pop()
+        self.errors.append(sentence[:MAX_ERROR_LENGTH])
+
+    def wants_sample(self, verdict: Verdict) -> bool:
+        """Whether an example of this verdict is still wanted."""
+        return self.sampled[verdict] < _SAMPLES[verdict]
+
+    def add_sample(self, path: bytes, verdict: Verdict, why: str) -> None:
+        """Keep one decision as an example."""
+        self.sampled[verdict] += 1
+        self.sample.append({"path": shown(path), "decision": decision(verdict), "reason": why})
+
+    def skipped(self) -> dict[str, int]:
+        """Files that a rule takes and that are protected or could not be removed, by reason."""
+        counts: dict[str, int] = {str(fault): count for fault, count in self.stayed.items()}
+        counts["settling"] = self.verdicts[Verdict.SETTLING] + self.verdicts[Verdict.SETTLING_BY_CHANGE_TIME]
+        counts["future"] = self.verdicts[Verdict.FUTURE]
+        counts["held"] = self.held
+        return {reason: counts[reason] for reason in sorted(counts) if counts[reason]}

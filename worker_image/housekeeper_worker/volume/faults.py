@@ -1,0 +1,109 @@
+"""What can go wrong with one file or directory: the class of the error, and what to do about it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from enum import StrEnum
+from typing import Final
+
+from housekeeper_worker.volume.names import shown
+from housekeeper_worker.volume.ownership import advice
+from housekeeper_worker.volume.root import VolumeRoot
+from housekeeper_worker.volume.syscalls import Extended, statx
+
+
+class Fault(StrEnum):
+    """Why a file that should go stayed. The values are the keys of `skipped` in a result."""
+
+    GONE = "gone"
+    """Somebody else removed it first."""
+    CHANGED = "changed"
+    """It is not what was planned any more, or its directory is not."""
+    IN_USE = "inUse"
+    """The kernel holds it: a mount point, a swap file."""
+    PERMISSION = "permission"
+    IMMUTABLE = "immutable"
+    """It, or its directory, is immutable or append-only."""
+    READ_ONLY = "readOnly"
+    IO = "io"
+    NO_SPACE = "noSpace"
+    NAME = "name"
+    """The file system does not take the name."""
+    OTHER = "other"
+
+
+HARMLESS: Final = frozenset({Fault.GONE, Fault.CHANGED, Fault.IN_USE})
+"""Not errors: files come, go and change while a run works."""
+
+_BY_NUMBER: Final = {
+    errno.ENOENT: Fault.GONE,
+    errno.ENOTDIR: Fault.CHANGED,
+    errno.ELOOP: Fault.CHANGED,
+    errno.EISDIR: Fault.CHANGED,
+    errno.EXDEV: Fault.CHANGED,
+    errno.ESTALE: Fault.CHANGED,
+    errno.EBUSY: Fault.IN_USE,
+    errno.ETXTBSY: Fault.IN_USE,
+    errno.EACCES: Fault.PERMISSION,
+    errno.EPERM: Fault.PERMISSION,
+    errno.EROFS: Fault.READ_ONLY,
+    errno.EIO: Fault.IO,
+    errno.EUCLEAN: Fault.IO,
+    errno.EREMOTEIO: Fault.IO,
+    errno.ENOSPC: Fault.NO_SPACE,
+    errno.EDQUOT: Fault.NO_SPACE,
+    errno.ENAMETOOLONG: Fault.NAME,
+    errno.EINVAL: Fault.NAME,
+    errno.EILSEQ: Fault.NAME,
+}
+
+
+def classify(error: OSError) -> Fault:
+    """The class of an error by its number alone."""
+    return _BY_NUMBER.get(error.errno or 0, Fault.OTHER)
+
+
+def classify_removal(error: OSError, directory: int, name: bytes) -> Fault:
+    """The class of an error of unlinkat: EPERM is told apart into immutable and permission."""
+    fault = classify(error)
+    if error.errno == errno.EPERM and any(_held(directory, path) for path in (name, b"")):
+        return Fault.IMMUTABLE
+    return fault
+
+
+def _held(directory: int, path: bytes) -> bool:
+    try:
+        extended: Extended = statx(directory, path)
+    except OSError:
+        return False
+    return extended.immutable or extended.append_only
+
+
+def explain(fault: Fault, error: OSError, root: VolumeRoot, path: bytes, directory: bytes) -> str:
+    """A sentence about `path`: what is wrong, and what to do. `directory` is where the permission is missing."""
+    where = shown(path) or "the volume's root"
+    match fault:
+        case Fault.PERMISSION:
+            owner = root.owner(directory)
+            what = shown(directory) or "the volume's root"
+            held = f"its directory {what}: {advice(owner)}" if owner is not None else "its directory"
+            if path == directory:
+                return (
+                    f"{where}: no permission to read it: {advice(owner)}" if owner is not None else f"{where}: denied"
+                )
+            return f"{where}: no permission in {held}"
+        case Fault.IMMUTABLE:
+            return f"{where}: it or its directory is immutable or append-only; remove the attribute (chattr -i -a)"
+        case Fault.READ_ONLY:
+            return (
+                f"{where}: the volume is mounted read-only; look at the claim's access mode and the node's kernel log"
+            )
+        case Fault.IO:
+            return f"{where}: {error.strerror}; check the disk and the node's kernel log"
+        case Fault.NO_SPACE:
+            return f"{where}: the file system has no room left even to remove; free some by hand (truncate a file)"
+        case Fault.NAME:
+            return f"{where}: the file system does not take this name ({error.strerror})"
+        case _:
+            return f"{where}: {error.strerror or os.strerror(error.errno or 0)}"
