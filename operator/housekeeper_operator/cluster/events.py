@@ -10,16 +10,15 @@ import asyncio
 import contextlib
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import structlog
 
 from housekeeper_operator.cluster.errors import ClusterError, Fenced, NotFound, Unavailable
 from housekeeper_operator.cluster.kinds import RECORDED_EVENT
-from housekeeper_operator.cluster.port import Cluster
 from housekeeper_operator.cluster.store import Object
 from housekeeper_operator.telemetry.metrics import Metrics
 
@@ -41,6 +40,13 @@ _ATTEMPTS: Final = 3
 _Identity = tuple[str, str, str, str, str]
 
 
+class EventSink(Protocol):
+    """What the recorder needs of `cluster.port.Cluster`."""
+
+    async def create(self, kind: str, obj: Object) -> Object: ...
+    async def patch(self, kind: str, namespace: str, name: str, patch: Mapping[str, Any]) -> Object: ...
+
+
 @dataclass(slots=True)
 class _Series:
     """One event and how often it happened. `written` is the count that the API server knows, 0 before the create."""
@@ -56,7 +62,7 @@ class _Series:
 class Recorder:
     """Records Events of one operator process. `event` belongs to the event loop's thread; `run` sends."""
 
-    def __init__(self, cluster: Cluster, *, instance: str, metrics: Metrics, now: Callable[[], datetime]) -> None:
+    def __init__(self, cluster: EventSink, *, instance: str, metrics: Metrics, now: Callable[[], datetime]) -> None:
         """`instance` (the pod's name) goes into `reportingInstance`."""
         self._cluster = cluster
         self._instance = instance[:128]

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 import aiohttp
-from housekeeper_api.names import FIELD_MANAGER
 
+from housekeeper_api.names import FIELD_MANAGER
 from housekeeper_operator.cluster.connection import Connection
 from housekeeper_operator.cluster.errors import (
     AlreadyExists,
