@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, Self
 
 import pydantic_core
@@ -26,6 +27,7 @@ class Model(BaseModel):
         extra="forbid",
         frozen=True,
         strict=True,
+        defer_build=True,
     )
 
     constraints: ClassVar[tuple[Rule, ...]] = ()
@@ -77,10 +79,9 @@ class Metadata(StatusModel):
     owner_references: tuple[OwnerReference, ...] = ()
 
 
-class Column(BaseModel):
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
     """One column of `kubectl get`."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     json_path: str
@@ -130,7 +131,8 @@ _MISTAKES: Final = {
 }
 
 
-def _sentences(errors: Iterable[ErrorDetails], cls: type[Resource]) -> Iterable[str]:
+def _sentences(errors: Sequence[ErrorDetails], cls: type[Resource]) -> Iterable[str]:
+    parents = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
     for error in errors:
         path = _path(error["loc"]) or cls.__name__
         context = error.get("ctx", {})
@@ -141,8 +143,10 @@ def _sentences(errors: Iterable[ErrorDetails], cls: type[Resource]) -> Iterable[
             yield f"{path}{context['field_path']}: {context['message']}"
         elif kind == "too_long":
             yield f"{path}: may not have more than {context['max_length']} items"
+        elif kind == "too_short" and error["loc"] in parents:
+            continue  # it is only too short because its items were refused, which is told
         elif kind == "too_short":
-            yield f"{path}: must have at least {context['min_length']} items"
+            yield f"{path}: must have at least {context['min_length']} item"
         else:
             yield f"{path}: {_MISTAKES[kind].format(**context) if kind in _MISTAKES else error['msg']}"
 

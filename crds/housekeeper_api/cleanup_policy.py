@@ -56,7 +56,8 @@ class Select(Model):
 
     constraints: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "self.include.exists(glob, !(glob in self.exclude)) && !('**' in self.exclude) && !('**/*' in self.exclude)",
+            "self.include.exists(glob, !(glob in self.exclude)) && "
+            "!('**' in self.exclude) && !('**/*' in self.exclude)",
             lambda self: (
                 any(glob not in self.exclude for glob in self.include)
                 and not any(glob in self.exclude for glob in _EVERYTHING)
@@ -93,7 +94,8 @@ class CleanupPolicySpec(Model):
     """What is cleaned, when, and how carefully."""
 
     schedule: ScheduleText = "H 3 * * *"
-    """Five cron fields, where `H` is a number picked by a stable hash, so that a thousand policies do not start together: `H 3 * * *` is once a day between three and four."""
+    """Five cron fields, where `H` is a number picked by a stable hash, so that a thousand policies do not start
+    together: `H 3 * * *` is once a day between three and four."""
     time_zone: TimeZoneName = "Etc/UTC"
     """IANA time zone of the schedule and of every calendar decision."""
     starting_deadline: StartingDeadline = Duration(1, "h")
@@ -108,24 +110,24 @@ class CleanupPolicySpec(Model):
     """Rules, in order."""
     settle_time: Annotated[AnyDuration, between("0s", "1y")] = Duration(10, "m")
     """Whatever changed more recently is left alone."""
-    brakes: Brakes = Brakes()
+    brakes: Brakes = Field(default_factory=Brakes)
     """Limits on the whole plan."""
     timeout: Timeout = Duration(1, "h")
     """Longest duration of one attempt."""
     pending_timeout: PendingTimeout = Duration(15, "m")
     """Longest wait for the pod to run, from when the run was admitted."""
-    retry: Retry = Retry()
+    retry: Retry = Field(default_factory=Retry)
     """What happens after a failed attempt."""
-    history: History = History()
+    history: History = Field(default_factory=History)
     """How many finished runs are kept, and for how long."""
-    pod: Pod = Pod()
+    pod: Pod = Field(default_factory=Pod)
     """Worker pods."""
 
 
 class CleanupPolicyStatus(ScheduledStatus):
     """What became of the policy."""
 
-    totals: CleanupTotals = CleanupTotals()
+    totals: CleanupTotals = Field(default_factory=CleanupTotals)
     """Sums over all runs."""
 
 

@@ -39,16 +39,27 @@ class RunState(StrEnum):
     """Reasons of `Succeeded`: the state of a run."""
 
     QUEUED = "Queued"
+    """Waits for its turn; `status.queue` says for what."""
     ADMITTED = "Admitted"
+    """Its Job is started; the pod does not run yet."""
     RUNNING = "Running"
+    """Its pod runs."""
     BACKOFF = "Backoff"
+    """An attempt failed; `status.nextAttemptTime` says when the next one is made."""
     CANCELLING = "Cancelling"
+    """Is being ended, because `spec.cancel` was set."""
     SUCCEEDED = "Succeeded"
+    """Ended: all was done."""
     PARTIALLY_SUCCEEDED = "PartiallySucceeded"
+    """Ended: all was done but for items that are listed as errors."""
     FAILED = "Failed"
+    """Ended: the last attempt failed; the message says why and what to do."""
     CANCELLED = "Cancelled"
+    """Ended: because `spec.cancel` was set."""
     TIMED_OUT = "TimedOut"
+    """Ended: because an attempt took longer than its `timeout`."""
     SKIPPED = "Skipped"
+    """Ended without an attempt: the message says why."""
 
 
 ACTIVE_STATES = frozenset({RunState.ADMITTED, RunState.RUNNING, RunState.CANCELLING})

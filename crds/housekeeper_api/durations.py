@@ -8,8 +8,8 @@ from typing import Final, Self
 
 PATTERN: Final = r"^(0|[1-9][0-9]{0,5})(ms|s|m|h|d|w|mo|y)$"
 """What a duration looks like; valid in Python, in RE2 and in JSON Schema."""
-MAX_LENGTH: Final = 8
-"""Six digits and two letters."""
+MAX_LENGTH: Final = 32
+"""More than any duration needs, so that a mistake is answered with a sentence rather than with a length."""
 
 MILLISECONDS: Final = {
     "ms": 1,

@@ -30,8 +30,8 @@ from housekeeper_api.values import (
     Percentage,
     ScheduleText,
     Size,
-    TimeZoneName,
     Timestamp,
+    TimeZoneName,
     VolumeName,
     between,
     cel_is_duration,
@@ -117,7 +117,7 @@ class SizeThresholds(Model):
 class MemoryCheck(Model):
     """Memory, within the limit of the pod's cgroup where there is one, else of the node."""
 
-    used: PercentThresholds = PercentThresholds()
+    used: PercentThresholds = Field(default_factory=PercentThresholds)
     """Used memory in percent of all."""
     available: SizeThresholds | None = None
     """Memory that a new program could get, in bytes."""
@@ -128,7 +128,7 @@ class CPUCheck(Model):
 
     sample: Annotated[AnyDuration, between("100ms", "1m")] = Duration(2, "s")
     """For how long it is measured. Shorter than the timeout."""
-    used: PercentThresholds = PercentThresholds()
+    used: PercentThresholds = Field(default_factory=PercentThresholds)
     """Used processor time in percent of all."""
 
 
@@ -137,9 +137,9 @@ class FilesystemCheck(Model):
 
     volume: VolumeName
     """Name of one of `spec.volumes`."""
-    used: PercentThresholds = PercentThresholds()
+    used: PercentThresholds = Field(default_factory=PercentThresholds)
     """Used bytes in percent, as df shows them."""
-    inodes_used: PercentThresholds = PercentThresholds()
+    inodes_used: PercentThresholds = Field(default_factory=PercentThresholds)
     """Used inodes in percent. A file system without a fixed number of them has no such value."""
 
 
@@ -237,7 +237,8 @@ class HealthCheckSpec(Model):
     )
 
     schedule: ScheduleText = "H/5 * * * *"
-    """Five cron fields, where `H` is a number picked by a stable hash, so that a thousand checks do not start together: `H/5 * * * *` is every five minutes."""
+    """Five cron fields, where `H` is a number picked by a stable hash, so that a thousand checks do not start
+    together: `H/5 * * * *` is every five minutes."""
     time_zone: TimeZoneName = "Etc/UTC"
     """IANA time zone of the schedule."""
     starting_deadline: StartingDeadline = Duration(5, "m")
@@ -248,11 +249,11 @@ class HealthCheckSpec(Model):
     """Longest duration of one attempt."""
     pending_timeout: PendingTimeout = Duration(5, "m")
     """Longest wait for the pod to run, from when the run was admitted."""
-    retry: CheckRetry = CheckRetry()
+    retry: CheckRetry = Field(default_factory=CheckRetry)
     """What happens after an attempt that could not be carried out."""
-    history: CheckHistory = CheckHistory()
+    history: CheckHistory = Field(default_factory=CheckHistory)
     """How many finished runs are kept, and for how long."""
-    pod: Pod = Pod()
+    pod: Pod = Field(default_factory=Pod)
     """Worker pods."""
     volumes: Annotated[tuple[Volume, ...], Field(max_length=16), MapList("name")] = ()
     """Volumes that the checks name."""
@@ -291,7 +292,7 @@ class CheckState(CheckStatus):
 class HealthCheckStatus(ScheduledStatus):
     """What became of the check."""
 
-    totals: HealthTotals = HealthTotals()
+    totals: HealthTotals = Field(default_factory=HealthTotals)
     """Sums over all runs."""
     summary: Summary | None = None
     """Checks by their last result."""

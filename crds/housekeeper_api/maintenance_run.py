@@ -70,7 +70,8 @@ class MaintenanceRunSpec(Model):
     policy_ref: PolicyReference
     """What is carried out."""
     mode: Literal["DryRun", "Enforce"] | None = None
-    """Overrides the policy's mode. A run may be a dry run of an enforcing policy, never the other way round. Absent: the policy's."""
+    """Overrides the policy's mode. A run may be a dry run of an enforcing policy, never the other way round. Absent:
+    the policy's."""
     cancel: bool = False
     """True ends the run as soon as possible. It cannot be taken back."""
     trigger: Literal["Manual", "Schedule"] = "Manual"
@@ -196,7 +197,8 @@ class MaintenanceRunStatus(StatusModel):
 
 
 class MaintenanceRun(Resource):
-    """One execution of a CleanupPolicy or HealthCheck: queue entry, live state, result and record. Create one to run something now."""
+    """One execution of a CleanupPolicy or HealthCheck: queue entry, live state, result and record.
+    Create one to run something now."""
 
     short_name: ClassVar = "mrun"
     columns: ClassVar = (

@@ -146,7 +146,8 @@ class PodSecurityContext(Model):
     supplemental_groups: Annotated[tuple[GroupId, ...], Field(max_length=32), ATOMIC_LIST] | None = None
     """Further groups of the worker."""
     fs_group: GroupId | None = None
-    """Group that the volume is made accessible to. Applied only where the root of the volume does not have it yet, because changing the owner of every file makes all of them look freshly changed."""
+    """Group that the volume is made accessible to. Applied only where the root of the volume does not have it yet,
+    because changing the owner of every file makes all of them look freshly changed."""
 
 
 class Pod(Model):

@@ -1,7 +1,7 @@
 """Rules of validation, each said once: as CEL for the API server, as Python for everybody else, with one sentence.
 
-A rule about one value stands in its `Annotated` type; a rule about several members stands in `Model.constraints`. The table
-of manifests below tests/data is what holds the two halves together.
+A rule about one value stands in its `Annotated` type; a rule about several members stands in `Model.constraints`. The
+table of manifests below tests/data is what holds the two halves together.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Schema:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MapList:
-    """A list whose items are told apart by one member: two with the same one are refused, by the API server as by us."""
+    """A list whose items are told apart by one member: the API server refuses two with the same one, and so do we."""
 
     key: str
 

@@ -22,8 +22,8 @@ MAX_LENGTH: Final = 128
 
 FIELDS_NEEDED: Final = "a schedule has five fields (minute, hour, day of month, month, day of week), such as H 3 * * *"
 
-_MONTHS: Final = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
-_DAYS: Final = "SUN MON TUE WED THU FRI SAT".split()
+_MONTHS: Final = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+_DAYS: Final = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
 
 # Hours that a change to or from daylight saving time may skip or repeat.
 _DST_HOURS: Final = frozenset({0, 1, 2})

@@ -21,14 +21,19 @@ MAX_INTEGER: Final = 2**53 - 1
 
 def matching(pattern: str, message: str) -> Rule:
     """A rule: the text matches `pattern` (which RE2 and Python must read alike)."""
-    compiled = re.compile(pattern.removesuffix("$") + r"\Z" if pattern.endswith("$") else pattern)
+    compiled = _compiled(pattern)
     return Rule(f"self.matches({cel_text(pattern)})", lambda text: compiled.search(text) is not None, message)
 
 
 def not_matching(pattern: str, message: str) -> Rule:
     """A rule: nothing in the text matches `pattern`."""
-    compiled = re.compile(pattern.removesuffix("$") + r"\Z" if pattern.endswith("$") else pattern)
+    compiled = _compiled(pattern)
     return Rule(f"!self.matches({cel_text(pattern)})", lambda text: compiled.search(text) is None, message)
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """A pattern of RE2 for Python, whose `$` would match before a newline at the end too. None has a literal `$`."""
+    return re.compile(pattern.replace("$", r"\Z"))
 
 
 def cel_text(text: str) -> str:
@@ -152,16 +157,16 @@ RelativePath = Annotated[
     _NO_NUL,
     not_matching(
         _BAD_COMPONENTS,
-        "must be relative to the root of the volume: no '/' at either end, no empty, '.' or '..' component, "
-        "such as backups/daily",
+        "must be relative to the root of the volume, such as backups/daily: no '/' at either end, no empty, '.' or '..' "
+        "component",
     ),
-    not_matching(_OWN_DIRECTORY, ".housekeeper is Housekeeper's own directory and cannot be addressed"),
+    not_matching(_OWN_DIRECTORY, "must not name .housekeeper, because that is Housekeeper's own directory"),
 ]
 """A directory below the root of a volume."""
 
 _GLOB_MISTAKE: Final = (
-    "must be relative to the root of the volume: no '/' at either end, no empty, '.' or '..' component, "
-    "such as **/*.dump; this can match nothing"
+    "must be relative to the root of the volume, such as **/*.dump: no '/' at either end, no empty, '.' or '..' "
+    "component, because such a pattern can match nothing"
 )
 Glob = Annotated[
     str,
@@ -173,7 +178,8 @@ Glob = Annotated[
 IncludeGlob = Annotated[
     Glob,
     not_matching(
-        _OWN_DIRECTORY, ".housekeeper is Housekeeper's own directory and cannot be selected; this can match nothing"
+        _OWN_DIRECTORY,
+        "must not name .housekeeper, because that is Housekeeper's own directory, which no pattern can match",
     ),
 ]
 
@@ -181,37 +187,40 @@ IncludeGlob = Annotated[
 # Schedules.
 
 
-def _schedule_field(number: str, names: str = "") -> str:
-    value = f"({number}|{names})" if names else f"({number})"
-    item = rf"([*]|H([(]{value}-{value}[)])?|{value}(-{value})?)(/[1-9][0-9]?)?"
-    return f"{item}(,{item})*"
+def _schedule_item(number: str, names: str = "") -> str:
+    value = f"({number}|(?i:{names}))" if names else f"({number})"
+    return rf"^([*]|H([(]{value}-{value}[)])?|{value}(-{value})?)(/[1-9][0-9]?)?$"
 
 
 _SCHEDULE_FIELDS: Final = (
-    ("minute", "0 to 59", _schedule_field("[0-5]?[0-9]")),
-    ("hour", "0 to 23", _schedule_field("[01]?[0-9]|2[0-3]")),
-    ("day of month", "1 to 31", _schedule_field("0?[1-9]|[12][0-9]|3[01]")),
+    ("minute", "0 to 59", _schedule_item("[0-5]?[0-9]")),
+    ("hour", "0 to 23", _schedule_item("[01]?[0-9]|2[0-3]")),
+    ("day of month", "1 to 31", _schedule_item("0?[1-9]|[12][0-9]|3[01]")),
     (
         "month",
         "1 to 12 or JAN to DEC",
-        _schedule_field("0?[1-9]|1[0-2]", "(?i:JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)"),
+        _schedule_item("0?[1-9]|1[0-2]", "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC"),
     ),
-    (
-        "day of week",
-        "0 to 6 or SUN to SAT (Sunday is 0)",
-        _schedule_field("0?[0-6]", "(?i:SUN|MON|TUE|WED|THU|FRI|SAT)"),
-    ),
+    ("day of week", "0 to 6 or SUN to SAT (Sunday is 0)", _schedule_item("0?[0-6]", "SUN|MON|TUE|WED|THU|FRI|SAT")),
 )
 _FIVE_FIELDS: Final = "^[^ @]+( +[^ ]+){4}$"
 
 
 def _schedule_rule(index: int) -> Rule:
     title, values, pattern = _SCHEDULE_FIELDS[index]
-    whole = "^" + "[^ ]+ +" * index + pattern + ("$" if index == 4 else " ")
-    shape, five_fields = re.compile(whole), re.compile(_FIVE_FIELDS)
+    item, five_fields = _compiled(pattern), _compiled(_FIVE_FIELDS)
+
+    def holds(text: str) -> bool:
+        # What has not five fields is told by another rule.
+        if five_fields.search(text) is None:
+            return True
+        field = [part for part in text.split(" ") if part][index]
+        return all(item.search(member) for member in field.split(","))
+
     return Rule(
-        f"!self.matches({cel_text(_FIVE_FIELDS)}) || self.matches({cel_text(whole)})",
-        lambda text: five_fields.search(text) is None or shape.search(text) is not None,
+        f"!self.matches({cel_text(_FIVE_FIELDS)}) || "
+        f"self.split(' ').filter(field, field != '')[{index}].split(',').all(item, item.matches({cel_text(pattern)}))",
+        holds,
         f"{title}: write {values}, a range a-b, *, H or H(a-b), each with /step if wished, several joined by commas; "
         "L, W, # and ? are not supported",
     )
@@ -229,14 +238,15 @@ ScheduleText = Annotated[
 ]
 """A schedule as far as its shape goes; `schedules.validate` knows the rest."""
 
+_TIME_ZONE_MISTAKE: Final = "must be a time zone of the IANA database, such as Etc/UTC or Europe/Berlin"
 TimeZoneName = Annotated[
     str,
     Field(min_length=1, max_length=64),
     matching(
         "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$",
-        "must be a time zone of the IANA database, such as Etc/UTC or Europe/Berlin",
+        _TIME_ZONE_MISTAKE,
     ),
-    not_matching("^(?i:local)$", "Local is not a time zone; write one such as Etc/UTC or Europe/Berlin"),
+    not_matching("^(?i:local)$", _TIME_ZONE_MISTAKE),
 ]
 
 

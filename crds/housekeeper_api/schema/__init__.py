@@ -1,0 +1,1 @@
+"""The generator: from the models to CustomResourceDefinitions and to the API reference."""
