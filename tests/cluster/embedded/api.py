@@ -35,7 +35,9 @@ class Api:
         if server.hostname is None or server.port is None:
             raise ClusterError(f"{kubeconfig}: no host and port in {cluster['server']!r}")
         self._host, self._port, self._timeout = server.hostname, server.port, timeout
-        self._context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+        self._context = ssl.create_default_context(
+            cadata=base64.b64decode(cluster["certificate-authority-data"]).decode()
+        )
         # The ssl module loads a client's key from files only.
         with tempfile.NamedTemporaryFile(suffix=".pem") as pair:
             pair.write(base64.b64decode(user["client-certificate-data"]))
@@ -124,7 +126,9 @@ class Api:
                 connection, _ = self._connection()
                 return self._exchange(connection, method, target, payload, headers)
         except (OSError, http.client.HTTPException) as error:
-            raise ClusterError(f"{method} {target}: no answer from the API server: {error or type(error).__name__}") from error
+            raise ClusterError(
+                f"{method} {target}: no answer from the API server: {error or type(error).__name__}"
+            ) from error
 
     def close(self) -> None:
         """Close this thread's connection; the next request makes a new one."""
@@ -143,7 +147,12 @@ class Api:
         return fresh, False
 
     def _exchange(
-        self, connection: http.client.HTTPSConnection, method: str, target: str, payload: bytes | None, headers: dict[str, str]
+        self,
+        connection: http.client.HTTPSConnection,
+        method: str,
+        target: str,
+        payload: bytes | None,
+        headers: dict[str, str],
     ) -> tuple[int, bytes]:
         try:
             connection.request(method, target, payload, headers)

@@ -21,7 +21,14 @@ def load(layout: Layout, archive: str) -> list[str]:
     """Import an OCI or docker archive where kubelet looks for images; returns the names that it brought."""
     if not os.path.isfile(archive):
         raise ClusterError(f"{archive}: no such image archive")
-    command = [program("ctr"), f"--address={layout.containerd_socket}", "--namespace=k8s.io", "images", "import", archive]
+    command = [
+        program("ctr"),
+        f"--address={layout.containerd_socket}",
+        "--namespace=k8s.io",
+        "images",
+        "import",
+        archive,
+    ]
     result = subprocess.run(command, text=True, capture_output=True, check=False)
     if result.returncode != 0:
         raise ClusterError(f"loading {archive} failed: {result.stderr.strip()}")
@@ -42,7 +49,9 @@ def write_pause_image(path: str) -> None:
     name = f"{hashlib.sha256(configuration).hexdigest()}.json"
     manifest = json.dumps([{"Config": name, "RepoTags": [PAUSE_IMAGE], "Layers": ["layer.tar"]}]).encode()
     with open(path, "wb") as file:
-        file.write(_tar({name: (configuration, 0o644), "layer.tar": (layer, 0o644), "manifest.json": (manifest, 0o644)}))
+        file.write(
+            _tar({name: (configuration, 0o644), "layer.tar": (layer, 0o644), "manifest.json": (manifest, 0o644)})
+        )
 
 
 def _tar(members: dict[str, tuple[bytes, int]]) -> bytes:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from . import archive, lifecycle, network, packages, processes, tools
+from . import archive, images, lifecycle, network, packages, processes, tools
 from .errors import ClusterError
 from .layout import POD_CIDR, SERVICE_CIDR, Layout
 from .progress import say
@@ -33,7 +33,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cluster", description="A real Kubernetes 1.34 on this machine, in a network namespace of its own."
     )
-    parser.add_argument("--name", default="test", help="which cluster; several stand side by side (default: %(default)s)")
+    parser.add_argument(
+        "--name", default="test", help="which cluster; several stand side by side (default: %(default)s)"
+    )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, run: Callable[[Layout, argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
@@ -44,14 +46,27 @@ def _parser() -> argparse.ArgumentParser:
     command("up", _up, "start the cluster, unless it is up; remove first what a killed run left")
     command("down", _down, "stop the cluster and remove everything of it")
     command("status", _status, "say whether the cluster can be used; exit code 1 if not")
-    sub = command("exec", _exec, "run a command in the cluster's network, with KUBECONFIG set and kubectl and helm on PATH")
+    sub = command(
+        "exec", _exec, "run a command in the cluster's network, with KUBECONFIG set and kubectl and helm on PATH"
+    )
     sub.add_argument("command", nargs=argparse.REMAINDER, help="-- COMMAND [ARGUMENT…]")
     sub = command("load", _load, "load image archives (OCI or docker) into the cluster")
     sub.add_argument("archive", nargs="+")
+    sub = command("images", _images, "build the project's images, and load them into the cluster if it is up")
+    sub.add_argument(
+        "image",
+        nargs="*",
+        metavar="IMAGE",
+        help=f"of {', '.join(images.TARGETS)}; operator and worker if none is named",
+    )
     sub = command("tools", _tools, "build tools, without a cluster, and print their paths")
-    sub.add_argument("tool", nargs="*", metavar="TOOL", help=f"one of {', '.join(sorted(tools.TOOLS))}; all if none is named")
+    sub.add_argument(
+        "tool", nargs="*", metavar="TOOL", help=f"one of {', '.join(sorted(tools.TOOLS))}; all if none is named"
+    )
     command("kubeconfig", _kubeconfig, "print the path of the administrator's kubeconfig")
-    sub = command("component", _component, "stop, continue, kill or start a part of the cluster, to see what an outage does")
+    sub = command(
+        "component", _component, "stop, continue, kill or start a part of the cluster, to see what an outage does"
+    )
     sub.add_argument("action", choices=["stop", "cont", "kill", "start"], help="SIGSTOP, SIGCONT, SIGKILL, start again")
     sub.add_argument("component", help="as `status` lists them")
     return parser
@@ -66,7 +81,11 @@ def _up(layout: Layout, _: argparse.Namespace) -> int:
 def _down(layout: Layout, _: argparse.Namespace) -> int:
     begin = time.monotonic()
     found = lifecycle.down(layout)
-    say(f"cluster {layout.name} is removed ({time.monotonic() - begin:.1f} s)" if found else f"there is no cluster {layout.name}")
+    say(
+        f"cluster {layout.name} is removed ({time.monotonic() - begin:.1f} s)"
+        if found
+        else f"there is no cluster {layout.name}"
+    )
     return 0
 
 
@@ -86,7 +105,7 @@ def _exec(layout: Layout, options: argparse.Namespace) -> int:
     network.enter(layout.network_namespace)
     environment = inside_environment(layout)
     try:
-        os.execvpe(command[0], command, environment)
+        os.execvpe(command[0], command, environment)  # noqa: S606  # that is what the command is for
     except OSError as error:
         print(f"cluster: {command[0]}: {error.strerror}", file=sys.stderr)
         return 127 if isinstance(error, FileNotFoundError) else 126
@@ -108,6 +127,15 @@ def _load(layout: Layout, options: argparse.Namespace) -> int:
     for path in options.archive:
         for image in archive.load(layout, path):
             say(f"loaded {image}")
+    return 0
+
+
+def _images(layout: Layout, options: argparse.Namespace) -> int:
+    archives = images.build(options.image or ["operator", "worker"])
+    if os.path.exists(layout.containerd_socket):
+        images.load(layout, archives)
+    for path in archives.values():
+        print(path)
     return 0
 
 

@@ -1,7 +1,7 @@
 """What can go wrong, as the reader of the one line on stderr needs it.
 
-    ClusterError        the command cannot do what was asked; the message says why and what to do
-    └── ApiError        the API server answered with a Status that is not a success
+ClusterError        the command cannot do what was asked; the message says why and what to do
+└── ApiError        the API server answered with a Status that is not a success
 """
 
 

@@ -43,7 +43,9 @@ def up(layout: Layout) -> bool:
         try:
             _start(layout)
         except ClusterError as error:
-            raise ClusterError(f"{error}\nThe logs are in {layout.path('logs')}; `down` removes what was started.") from error
+            raise ClusterError(
+                f"{error}\nThe logs are in {layout.path('logs')}; `down` removes what was started."
+            ) from error
         say(f"cluster {layout.name} is ready, {time.monotonic() - begin:.1f} s after its first process")
     return True
 

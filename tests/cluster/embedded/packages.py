@@ -55,7 +55,9 @@ def ensure(needs: dict[str, str]) -> None:
         if shutil.which("apt-get") is None:
             raise ClusterError(f"missing on this machine, which has no apt-get: {listed}")
         if os.geteuid() != 0:
-            raise ClusterError(f"missing on this machine: {listed}; as root: apt-get install --no-install-recommends {listed}")
+            raise ClusterError(
+                f"missing on this machine: {listed}; as root: apt-get install --no-install-recommends {listed}"
+            )
         with step("apt-get update"):
             _apt(["update"])
         with step(f"apt-get install {listed}"), _no_services():
@@ -68,7 +70,9 @@ def _missing(needs: dict[str, str]) -> list[str]:
     return [
         package
         for need, package in needs.items()
-        if not (os.path.exists(need) if need.startswith("/") else shutil.which(need, path=_SEARCH) or shutil.which(need))
+        if not (
+            os.path.exists(need) if need.startswith("/") else shutil.which(need, path=_SEARCH) or shutil.which(need)
+        )
     ]
 
 

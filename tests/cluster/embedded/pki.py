@@ -49,7 +49,9 @@ def create(layout: Layout) -> None:
     ]
     directory = layout.path("pki")
     os.makedirs(directory, mode=0o700)
-    result = subprocess.run([tool("pki"), directory], input=json.dumps(requests), text=True, capture_output=True, check=False)
+    result = subprocess.run(
+        [tool("pki"), directory], input=json.dumps(requests), text=True, capture_output=True, check=False
+    )
     if result.returncode != 0:
         raise ClusterError(f"making the certificates failed: {result.stderr.strip()}")
     for user in ("kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet"):

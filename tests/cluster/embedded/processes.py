@@ -1,4 +1,4 @@
-"""The daemons of a cluster: started apart from us, recorded on disk, signalled only when they are still who they were."""
+"""The daemons of a cluster: started apart from us, recorded on disk, signalled only while they are who they were."""
 
 import contextlib
 import dataclasses
@@ -12,7 +12,11 @@ from collections.abc import Iterator
 from .errors import ClusterError
 from .layout import Layout
 
-_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
+_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +133,7 @@ def wait_dead(daemon: Daemon, seconds: float) -> bool:
 
 
 def matching(pattern: list[str]) -> Iterator[Daemon]:
-    """Processes on this machine whose command line holds all these words; for containerd's shims, which no one records."""
+    """Processes of this machine with all these words in their command line: how containerd's shims are found."""
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
             continue

