@@ -70,12 +70,12 @@ def build_pod_template(
         "runAsGroup": wanted.get("runAsGroup", user),
         "seccompProfile": {"type": "RuntimeDefault"},
     }
-    if wanted.get("supplementalGroups"):
-        security["supplementalGroups"] = list(wanted["supplementalGroups"])
-    if "fsGroup" in wanted:
-        # With the default, Always, the kubelet would chown every file at every run: each ctime would be fresh, and
-        # nothing would ever be settled.
-        security |= {"fsGroup": wanted["fsGroup"], "fsGroupChangePolicy": "OnRootMismatch"}
+    # A pod's own fsGroup lets the kubelet chown every file of the volume (with OnRootMismatch still once): each ctime
+    # would be fresh, so that nothing is settled, and a cleaner has no business changing owners. The worker gets the
+    # group's rights, and the files stay as they are.
+    groups = [*([wanted["fsGroup"]] if "fsGroup" in wanted else []), *(wanted.get("supplementalGroups") or ())]
+    if groups:
+        security["supplementalGroups"] = list(dict.fromkeys(groups))
     spec: Object = {
         "activeDeadlineSeconds": int((timeout + pending_timeout + DEADLINE_GRACE).total_seconds()),
         "automountServiceAccountToken": False,
