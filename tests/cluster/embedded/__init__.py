@@ -1,8 +1,8 @@
 """A real Kubernetes on this machine, in a network namespace of its own. Standard library only.
 
-    commandline → lifecycle → control_plane, node → processes, network → layout
-                → images    → base_image, buildah
-                → tools     → packages
+commandline → lifecycle, removal, diagnosis → parts      the processes and their configuration
+            → artifacts                                  programs and images, made once and cached
+            → packages, api, layout, locking, progress, errors
 
-Everything on the right is ignorant of what is on its left; `progress` and `errors` serve all.
+Everything is ignorant of what is to its left and above it.
 """

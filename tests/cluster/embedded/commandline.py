@@ -7,9 +7,11 @@ import sys
 import time
 from collections.abc import Callable
 
-from . import archive, images, lifecycle, network, packages, processes, tools
+from . import lifecycle, packages
+from .artifacts import archive, images, tools
 from .errors import ClusterError
 from .layout import POD_CIDR, SERVICE_CIDR, Layout
+from .parts import network, processes
 from .progress import say
 
 _UNREACHABLE_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
@@ -24,6 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ClusterError as error:
         print(f"cluster: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader of our output (`head`, say) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         print("cluster: interrupted; the next `up` or `down` removes what was begun", file=sys.stderr)
         return 128 + signal.SIGINT

@@ -6,11 +6,13 @@ import os
 import time
 from collections.abc import Callable
 
-from . import archive, control_plane, network, node, packages, pki, processes, removal, tools
+from . import packages, removal
 from .api import Api
+from .artifacts import archive, tools
 from .errors import ClusterError
 from .layout import Layout
 from .locking import locked
+from .parts import control_plane, network, node, pki, processes
 from .progress import say, step
 
 _WAIT_SECONDS = 90.0

@@ -7,10 +7,10 @@ import signal
 import subprocess
 import time
 
-from . import network, node, processes
 from .errors import ClusterError
 from .layout import Layout
 from .packages import program
+from .parts import network, node, processes
 from .progress import say
 
 # kubelet first, so that nothing starts pods again; containerd and etcd are needed by those in front of them.

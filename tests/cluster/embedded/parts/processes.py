@@ -9,8 +9,8 @@ import subprocess
 import time
 from collections.abc import Iterator
 
-from .errors import ClusterError
-from .layout import Layout
+from tests.cluster.embedded.errors import ClusterError
+from tests.cluster.embedded.layout import Layout
 
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -2,8 +2,8 @@
 
 import json
 
-from .layout import API_PORT, CLUSTER_DOMAIN, NODE_ADDRESS, POD_CIDR, SERVICE_CIDR, Layout
-from .tools import tool
+from tests.cluster.embedded.artifacts.tools import tool
+from tests.cluster.embedded.layout import API_PORT, CLUSTER_DOMAIN, NODE_ADDRESS, POD_CIDR, SERVICE_CIDR, Layout
 
 # Plain HTTP on the loopback of the namespace, where only the cluster is.
 _ETCD = "http://127.0.0.1:2379"

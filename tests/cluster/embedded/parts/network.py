@@ -6,9 +6,9 @@ import os
 import subprocess
 from collections.abc import Iterator
 
-from .errors import ClusterError
-from .layout import BRIDGE, NODE_ADDRESS, POD_CIDR, Layout
-from .packages import program
+from tests.cluster.embedded.errors import ClusterError
+from tests.cluster.embedded.layout import BRIDGE, NODE_ADDRESS, POD_CIDR, Layout
+from tests.cluster.embedded.packages import program
 
 _CLONE_NEWNET = 0x40000000
 

@@ -7,10 +7,10 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
-from .errors import ClusterError
-from .layout import cache_directory
-from .packages import program
-from .progress import say
+from tests.cluster.embedded.errors import ClusterError
+from tests.cluster.embedded.layout import cache_directory
+from tests.cluster.embedded.packages import program
+from tests.cluster.embedded.progress import say
 
 # Each change of a source adds some fifteen layers and about 100 MB; past this the store is thrown away and filled anew.
 _MOST_IMAGES = 500

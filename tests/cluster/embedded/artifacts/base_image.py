@@ -6,11 +6,12 @@ import shutil
 import subprocess
 import tempfile
 
-from . import packages
+from tests.cluster.embedded import packages
+from tests.cluster.embedded.errors import ClusterError
+from tests.cluster.embedded.layout import cache_directory
+from tests.cluster.embedded.progress import say, step
+
 from .buildah import Store
-from .errors import ClusterError
-from .layout import cache_directory
-from .progress import say, step
 
 _SUITE = "bookworm"
 _PACKAGES = ("python3", "python3-venv", "ca-certificates")

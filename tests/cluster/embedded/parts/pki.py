@@ -5,9 +5,9 @@ import json
 import os
 import subprocess
 
-from .errors import ClusterError
-from .layout import API_PORT, API_SERVICE_ADDRESS, CLUSTER_DOMAIN, NODE_ADDRESS, Layout
-from .tools import tool
+from tests.cluster.embedded.artifacts.tools import tool
+from tests.cluster.embedded.errors import ClusterError
+from tests.cluster.embedded.layout import API_PORT, API_SERVICE_ADDRESS, CLUSTER_DOMAIN, NODE_ADDRESS, Layout
 
 # File name: (common name, organisations). The names are those that Kubernetes' built-in roles are bound to.
 _CLIENTS = {

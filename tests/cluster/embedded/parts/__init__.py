@@ -1,0 +1,1 @@
+"""What a cluster consists of: its network, its processes, their arguments and configuration."""
