@@ -13,19 +13,17 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from typing import Any
 
 import yaml
 
+from tests.cluster.embedded import layout
+from tests.cluster.embedded.artifacts import tools
 from workshop.project import KUBERNETES_VERSION, ROOT
 
 LOCATION = "{{.Group}}/{{.ResourceKind}}_{{.ResourceAPIVersion}}.json"
 _REF = "#/definitions/"
-
-sys.path.insert(0, os.path.join(ROOT, "tests", "cluster"))
-from embedded import layout, tools  # noqa: E402  (a package of the test cluster, not installed)
 
 
 def schema_locations() -> list[str]:
