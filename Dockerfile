@@ -53,11 +53,16 @@ RUN /build/tools/bin/python -m pip --python /opt/housekeeper/bin/python3 install
  && /opt/housekeeper/bin/python3 -m compileall -q --invalidation-mode unchecked-hash /opt/housekeeper/lib/python3*/site-packages/housekeeper_*
 
 # What both images are: the base's interpreter without its installers, and a user that is a number, so that
-# `runAsNonRoot` can be checked without looking a name up.
+# `runAsNonRoot` can be checked without looking a name up. It has a name nonetheless, and USER gives one to any other uid
+# that a cluster may choose: libraries ask for it.
 FROM ${BASE_IMAGE} AS runtime
 RUN rm -rf /usr/local/lib/python3.*/site-packages/pip /usr/local/lib/python3.*/site-packages/pip-* \
-           /usr/local/lib/python3.*/ensurepip /usr/local/bin/pip*
+           /usr/local/lib/python3.*/ensurepip /usr/local/bin/pip* \
+ && echo "housekeeper:x:65532:" >>/etc/group \
+ && echo "housekeeper:x:65532:65532:Housekeeper:/nonexistent:/usr/sbin/nologin" >>/etc/passwd
 ENV PATH=/opt/housekeeper/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    HOME=/ \
+    USER=housekeeper \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 ARG VERSION=0.1.0

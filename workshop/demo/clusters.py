@@ -103,7 +103,8 @@ class EmbeddedCluster(DemoCluster):
         return [sys.executable, os.path.join(ROOT, "tests", "cluster", "cluster"), "--name", self.NAME, *words]
 
     def _call(self, *words: str) -> None:
-        if subprocess.run(self._cluster(*words), cwd=ROOT, check=False).returncode != 0:
+        # What it prints on stdout is for programs; its progress goes to stderr.
+        if subprocess.run(self._cluster(*words), cwd=ROOT, check=False, stdout=subprocess.DEVNULL).returncode != 0:
             raise DemoError(f"the embedded cluster could not do this: {' '.join(words)} (what it said is above)")
 
     def command(self, *words: str) -> list[str]:
