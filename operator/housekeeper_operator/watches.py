@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import aiohttp
 import kopf
@@ -127,6 +127,8 @@ class Watches:
             registry=registry,
             settings=_settings(),
             standalone=True,
+            # kopf would ask who runs it, and a pod's uid need not have a name.
+            identity=cast("Any", "housekeeper"),
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
             stop_flag=stop,
