@@ -154,8 +154,8 @@ class Leadership:
         """Give the Lease back, so that another replica takes over at once. No write passes `check` any more."""
         if self._lost or self._renewed_at is None or self._lease is None:
             return
-        self._renewed_at = None
         self._let_go.set()
+        self._renewed_at = None
         spec = {**self._lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._micro_time()}
         try:
             await self._cluster.replace(LEASE, {**self._lease, "spec": spec})
@@ -195,30 +195,32 @@ class Leadership:
             return False
 
     async def _renew(self) -> None:
+        """Renew once. Raises LeadershipLost if the Lease is another's."""
         lease = self._lease
-        if lease is None:
-            raise LeadershipLost("there is no Lease to renew")
-        started = self._clock()
-        try:
-            renewed = await self._cluster.replace(
-                LEASE, {**lease, "spec": {**lease["spec"], "renewTime": self._micro_time()}}
-            )
-        except Conflict:
-            current = await self._cluster.get(LEASE, self._namespace, self._name)
-            self._contact()
-            holder = current.get("spec", {}).get("holderIdentity")
-            if holder != self.identity:
-                raise LeadershipLost(f"the Lease is held by {holder or 'nobody'}") from None
-            self._lease = current  # somebody put a label on it, or an answer was lost: renew on top of that
-            raise
-        except NotFound:
-            # Deleted by hand. Whoever creates it first leads; if that is us, nothing happened.
-            metadata = {"namespace": self._namespace, "name": self._name}
+        while True:
+            if lease is None:
+                raise LeadershipLost("there is no Lease to renew")
+            started = self._clock()
+            spec = {**lease["spec"], "renewTime": self._micro_time()}
             try:
-                renewed = await self._cluster.create(LEASE, {"metadata": metadata, "spec": lease["spec"]})
-            except AlreadyExists:
-                raise LeadershipLost("the Lease was deleted, and another replica made a new one") from None
-        self._holds(renewed, started)
+                self._holds(await self._cluster.replace(LEASE, {**lease, "spec": spec}), started)
+            except Conflict:
+                lease = await self._cluster.get(LEASE, self._namespace, self._name)
+                self._contact()
+                holder = lease.get("spec", {}).get("holderIdentity")
+                if holder != self.identity:
+                    raise LeadershipLost(f"the Lease is held by {holder or 'nobody'}") from None
+                # Somebody put a label on it, or the answer to a renewal was lost: renew on top of that, at once.
+            except NotFound:
+                # Deleted by hand. Whoever creates it first leads; if that is us, nothing happened.
+                metadata = {"namespace": self._namespace, "name": self._name}
+                try:
+                    self._holds(await self._cluster.create(LEASE, {"metadata": metadata, "spec": spec}), started)
+                except AlreadyExists:
+                    raise LeadershipLost("the Lease was deleted, and another replica made a new one") from None
+                return
+            else:
+                return
 
     def _holds(self, lease: Object, started: float) -> bool:
         self._contact()
