@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from housekeeper_api.errors import InvalidResource
 from housekeeper_api.rules import RULE_ERROR, RULES_ERROR, Rule, TransitionRule
+from housekeeper_api.values import ObjectName
 
 
 class Model(BaseModel):
@@ -67,7 +68,7 @@ class OwnerReference(StatusModel):
 class Metadata(StatusModel):
     """What we read of an object's metadata. Outside a cluster (a policy file) most of it is empty."""
 
-    name: str
+    name: ObjectName
     namespace: str = "default"
     uid: str = ""
     generation: int = 0

@@ -56,8 +56,8 @@ class Select(Model):
 
     constraints: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "self.include.exists(glob, !(glob in self.exclude)) && "
-            "!('**' in self.exclude) && !('**/*' in self.exclude)",
+            "size(self.include) == 0 || (self.include.exists(glob, !(glob in self.exclude)) && "
+            "!('**' in self.exclude) && !('**/*' in self.exclude))",
             lambda self: (
                 any(glob not in self.exclude for glob in self.include)
                 and not any(glob in self.exclude for glob in _EVERYTHING)

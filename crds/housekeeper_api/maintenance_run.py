@@ -18,7 +18,7 @@ from housekeeper_api.values import (
     Clipped,
     Count,
     Message,
-    ObjectName,
+    PolicyName,
     ShortMessage,
     StatusName,
     Timestamp,
@@ -32,7 +32,7 @@ class PolicyReference(Model):
 
     kind: Literal["CleanupPolicy", "HealthCheck"]
     """Kind of the policy."""
-    name: Annotated[ObjectName, Field(max_length=names.MAX_POLICY_NAME)]
+    name: PolicyName
     """Name of the policy."""
 
 

@@ -75,6 +75,20 @@ class _Item:
         return set(range(self.low, self.high + 1, self.step or 1))
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Slots:
+    """What the five fields of a resolved schedule allow."""
+
+    minutes: frozenset[int]
+    hours: frozenset[int]
+    days: frozenset[int]
+    months: frozenset[int]
+    weekdays: frozenset[int]
+    """Sunday is 0."""
+    both_days: bool
+    """Whether a day has to suit both day fields (one of them is `*`); else either one is enough."""
+
+
 def validate(schedule: str) -> None:
     """Check a schedule, `H` allowed. Raises `ValueError` with one sentence: what is wrong and what to write."""
     fields = _parse(schedule)
@@ -99,6 +113,21 @@ def resolve(
         avoided = _DST_HOURS if index == _HOUR and _needs_dst(items, time_zone) else frozenset[int]()
         resolved.append(",".join(_resolve_item(item, index, bits, avoided, time_zone) for item in items))
     return " ".join(resolved)
+
+
+def slots(schedule: str) -> Slots:
+    """What a schedule without `H` allows. Raises `ValueError` for what `validate` refuses, and for an `H`."""
+    validate(schedule)
+    fields = _parse(schedule)
+    if any(item.kind == "hash" for items in fields for item in items):
+        raise ValueError(f"{schedule!r} has an H that is not resolved")
+    values = [frozenset[int]().union(*(item.values() for item in items)) for items in fields]
+    both = any(
+        item.kind == "star" and item.step in {None, 1}
+        for index in (_DAY_OF_MONTH, _DAY_OF_WEEK)
+        for item in fields[index]
+    )
+    return Slots(*values, both_days=both)
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSer
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from housekeeper_api import durations, quantities, schedules
+from housekeeper_api import durations, names, quantities, schedules
 from housekeeper_api.durations import Duration
 from housekeeper_api.rules import RULE_ERROR, Rule, Schema
 
@@ -134,13 +134,14 @@ VolumeName = Annotated[
     matching(f"^{_LABEL}$", "must be lower case letters, digits and '-', and begin and end with a letter or digit"),
 ]
 """A DNS label that leaves room for what we put before it."""
-SUBDOMAIN: Final = rf"^{_LABEL}([.]{_LABEL})*$"
-ObjectName = Annotated[
-    str,
-    Field(min_length=1, max_length=253),
-    matching(SUBDOMAIN, "must be the name of an object: lower case letters, digits, '-' and '.', such as backups"),
-]
+_OBJECT_NAME: Final = matching(
+    rf"^{_LABEL}([.]{_LABEL})*$",
+    "must be the name of an object: lower case letters, digits, '-' and '.', such as backups",
+)
+ObjectName = Annotated[str, Field(min_length=1, max_length=253), _OBJECT_NAME]
 """The name of an object of Kubernetes."""
+PolicyName = Annotated[str, Field(min_length=1, max_length=names.MAX_POLICY_NAME), _OBJECT_NAME]
+"""The name of a policy or check."""
 
 
 # Paths and globs. Both are relative to the volume's root.
@@ -157,8 +158,8 @@ RelativePath = Annotated[
     _NO_NUL,
     not_matching(
         _BAD_COMPONENTS,
-        "must be relative to the root of the volume, such as backups/daily: no '/' at either end, no empty, '.' or '..' "
-        "component",
+        "must be relative to the root of the volume, such as backups/daily: no '/' at either end, no empty, '.' or "
+        "'..' component",
     ),
     not_matching(_OWN_DIRECTORY, "must not name .housekeeper, because that is Housekeeper's own directory"),
 ]

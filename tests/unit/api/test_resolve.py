@@ -1,0 +1,122 @@
+"""From resources to tasks: the whole task, as the worker reads it."""
+
+from __future__ import annotations
+
+import json
+
+from housekeeper_api.cleanup_policy import CleanupPolicy
+from housekeeper_api.health_check import HealthCheck
+from housekeeper_api.resolve import cleanup_task, health_task
+from housekeeper_api.task import Task
+from tests.data.manifests import table
+
+
+def in_namespace(name: str) -> table.Object:
+    manifest = table.valid()[name]
+    manifest["metadata"]["namespace"] = "backups"
+    return manifest
+
+
+def test_the_task_of_a_policy_says_everything() -> None:
+    policy = CleanupPolicy.from_object(in_namespace("full-policy"))
+    task = cleanup_task(policy, run="clp-full-policy-29000000", attempt=2, mode="DryRun")
+    assert json.loads(task.to_json()) == {
+        "schemaVersion": 1,
+        "run": "clp-full-policy-29000000",
+        "namespace": "backups",
+        "policy": "full-policy",
+        "attempt": 2,
+        "mode": "DryRun",
+        "timeZone": "Europe/Berlin",
+        "timeoutSeconds": 604800.0,
+        "cleanup": {
+            "root": "/volumes/target",
+            "path": "postgres/daily",
+            "rules": [
+                {
+                    "name": "dumps",
+                    "include": ["**/*.dump", "old/{a,b}/[0-9]*.sql", ".hidden/?"],
+                    "exclude": ["**/keep/**", ".housekeeper/**"],
+                    "removeOlderThan": "1mo",
+                },
+                {"name": "logs", "include": ["**/*.log"], "exclude": [], "removeOlderThan": "2w"},
+            ],
+            "settleSeconds": 0.0,
+            "brakes": {"maxPercent": 100},
+            "fsGroup": 2000,
+        },
+    }
+    assert Task.from_json(task.to_json()) == task
+
+
+def test_the_task_of_a_minimal_policy_has_all_defaults_written_out() -> None:
+    policy = CleanupPolicy.from_object(table.valid()["minimal-policy"])
+    task = cleanup_task(policy, run="now", attempt=1, mode="Enforce")
+    assert json.loads(task.to_json()) == {
+        "schemaVersion": 1,
+        "run": "now",
+        "namespace": "default",
+        "policy": "minimal-policy",
+        "attempt": 1,
+        "mode": "Enforce",
+        "timeZone": "Etc/UTC",
+        "timeoutSeconds": 3600.0,
+        "cleanup": {
+            "root": "/volumes/target",
+            "path": "",
+            "rules": [{"name": "temporary", "include": ["**/*.tmp"], "exclude": [], "removeOlderThan": "30d"}],
+            "settleSeconds": 600.0,
+            "brakes": {"maxPercent": 50},
+        },
+    }
+    assert Task.from_json(task.to_json()) == task
+
+
+def test_the_task_of_a_check_has_its_thresholds_in_units_of_what_is_measured() -> None:
+    check = HealthCheck.from_object(in_namespace("full-check"))
+    task = health_task(check, run="hck-full-check-29000000", attempt=1)
+    assert json.loads(task.to_json()) == {
+        "schemaVersion": 1,
+        "run": "hck-full-check-29000000",
+        "namespace": "backups",
+        "policy": "full-check",
+        "attempt": 1,
+        "mode": "DryRun",
+        "timeZone": "America/Argentina/Buenos_Aires",
+        "timeoutSeconds": 60.0,
+        "health": {
+            "checks": [
+                {
+                    "name": "memory",
+                    "type": "Memory",
+                    "mount": "",
+                    "sampleSeconds": 0.0,
+                    "thresholds": {
+                        "used": {"warnAbove": 80.0, "failAbove": 90.5},
+                        "available": {"warnBelow": 2147483648.0, "failBelow": 536870912.0},
+                    },
+                },
+                {
+                    "name": "cpu",
+                    "type": "CPU",
+                    "mount": "",
+                    "sampleSeconds": 0.1,
+                    "thresholds": {"used": {"warnAbove": 85.0, "failAbove": 100.0, "warnBelow": 2.0, "failBelow": 0.5}},
+                },
+                {
+                    "name": "disk",
+                    "type": "Filesystem",
+                    "mount": "/volumes/data",
+                    "sampleSeconds": 0.0,
+                    "thresholds": {"used": {"failAbove": 0.0}, "inodesUsed": {"warnAbove": 90.0}},
+                },
+            ]
+        },
+    }
+    assert Task.from_json(task.to_json()) == task
+
+
+def test_a_check_without_thresholds_is_measured_all_the_same() -> None:
+    task = health_task(HealthCheck.from_object(table.valid()["minimal-check"]), run="now", attempt=1)
+    assert task.health is not None
+    assert json.loads(task.to_json())["health"]["checks"][0]["thresholds"] == {"used": {}}
