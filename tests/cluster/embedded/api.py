@@ -45,6 +45,7 @@ class Api:
             pair.flush()
             self._context.load_cert_chain(pair.name)
         self._local = threading.local()
+        self._open: list[http.client.HTTPSConnection] = []
 
     def get(self, path: str, **query: str) -> Object:
         """One object or one list, as in `get("/api/v1/nodes")`."""
@@ -131,11 +132,10 @@ class Api:
             ) from error
 
     def close(self) -> None:
-        """Close this thread's connection; the next request makes a new one."""
-        connection: http.client.HTTPSConnection | None = getattr(self._local, "connection", None)
-        if connection is not None:
-            connection.close()
-            self._local.connection = None
+        """Close the connections of all threads; a later request makes a new one."""
+        while self._open:
+            self._open.pop().close()
+        self._local = threading.local()
 
     def _connection(self) -> tuple[http.client.HTTPSConnection, bool]:
         """This thread's connection in this process, and whether it was used before."""
@@ -144,6 +144,7 @@ class Api:
             return kept, True
         fresh = http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout, context=self._context)
         self._local.connection, self._local.pid = fresh, os.getpid()
+        self._open.append(fresh)
         return fresh, False
 
     def _exchange(
@@ -159,5 +160,7 @@ class Api:
             response = connection.getresponse()
             return response.status, response.read()
         except BaseException:
-            self.close()  # half an exchange must not be read as the answer to the next one
+            connection.close()
+            self._open.remove(connection)
+            self._local.connection = None  # half an exchange must not be read as the answer to the next one
             raise

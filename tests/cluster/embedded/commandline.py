@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from . import lifecycle, packages
+from . import diagnosis, lifecycle, packages, removal
 from .artifacts import archive, images, tools
 from .errors import ClusterError
 from .layout import POD_CIDR, SERVICE_CIDR, Layout
@@ -68,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "tool", nargs="*", metavar="TOOL", help=f"one of {', '.join(sorted(tools.TOOLS))}; all if none is named"
     )
+    sub = command("diagnose", _diagnose, "write everything needed to understand a failure into a directory")
+    sub.add_argument("directory")
     command("kubeconfig", _kubeconfig, "print the path of the administrator's kubeconfig")
     sub = command(
         "component", _component, "stop, continue, kill or start a part of the cluster, to see what an outage does"
@@ -147,6 +149,15 @@ def _images(layout: Layout, options: argparse.Namespace) -> int:
 def _tools(_: Layout, options: argparse.Namespace) -> int:
     for name in options.tool or sorted(tools.TOOLS):
         print(tools.tool(name))
+    return 0
+
+
+def _diagnose(layout: Layout, options: argparse.Namespace) -> int:
+    packages.require_root("reading the cluster's logs")
+    if not removal.exists(layout):
+        raise ClusterError(f"there is no cluster {layout.name}")
+    diagnosis.collect(layout, options.directory)
+    print(options.directory)
     return 0
 
 

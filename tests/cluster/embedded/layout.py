@@ -69,6 +69,11 @@ class Layout:
         return f"/run/netns/{self.identity}"
 
     @property
+    def outside_namespace(self) -> str:
+        """The network namespace that `up` was called in, for what a process inside has to do outside."""
+        return f"{self.run}/outside"
+
+    @property
     def node_name(self) -> str:
         return f"{self.name}-node"
 

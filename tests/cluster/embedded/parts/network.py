@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 
 from tests.cluster.embedded.errors import ClusterError
-from tests.cluster.embedded.layout import BRIDGE, NODE_ADDRESS, POD_CIDR, Layout
+from tests.cluster.embedded.layout import BRIDGE, NODE_ADDRESS, POD_CIDR, SERVICE_CIDR, Layout
 from tests.cluster.embedded.packages import program
 
 _CLONE_NEWNET = 0x40000000
@@ -15,12 +15,18 @@ _CLONE_NEWNET = 0x40000000
 
 def create(layout: Layout) -> None:
     """Make the namespace with loopback and the pods' bridge up; the bridge must exist before kubelet starts."""
+    # A mount keeps the machine's own namespace at hand; /proc/1/ns/net may belong to somebody else, or be forbidden.
+    with open(layout.outside_namespace, "wb"):
+        pass
+    subprocess.run([program("mount"), "--bind", "/proc/self/ns/net", layout.outside_namespace], check=True)
     _ip("netns", "add", layout.identity)
     inside = ("-n", layout.identity)
     _ip(*inside, "link", "set", "lo", "up")
     _ip(*inside, "link", "add", BRIDGE, "type", "bridge")
     _ip(*inside, "address", "add", f"{NODE_ADDRESS}/{POD_CIDR.split('/')[1]}", "dev", BRIDGE)
     _ip(*inside, "link", "set", BRIDGE, "up")
+    # Without a default route a Service's address is unreachable before kube-proxy's rules could translate it.
+    _ip(*inside, "route", "add", SERVICE_CIDR, "dev", BRIDGE)
     forward = ["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]
     subprocess.run([*entered(layout), *forward], check=True)
 
@@ -54,12 +60,21 @@ def enter(namespace: str) -> None:
         os.close(descriptor)
 
 
-@contextlib.contextmanager
-def inside(layout: Layout) -> Iterator[None]:
+def inside(layout: Layout) -> contextlib.AbstractContextManager[None]:
     """Be in the cluster's namespace for a while, with the calling thread only, and then back where it was."""
+    return _visiting(layout.network_namespace)
+
+
+def outside(layout: Layout) -> contextlib.AbstractContextManager[None]:
+    """Be in the machine's own namespace for a while, with the calling thread only, and then back where it was."""
+    return _visiting(layout.outside_namespace)
+
+
+@contextlib.contextmanager
+def _visiting(namespace: str) -> Iterator[None]:
     before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        enter(layout.network_namespace)
+        enter(namespace)
         try:
             yield
         finally:
