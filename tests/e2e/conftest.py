@@ -1,0 +1,27 @@
+"""Scenarios run against the chart, installed by Helm in a real cluster, one namespace a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.operator import Operator
+from tests.e2e.site import Site
+
+
+@pytest.fixture(scope="session")
+def operator(cluster: Any, project_images: None) -> Iterator[Operator]:
+    """Housekeeper, installed with Helm; replicas, deaths and outages are had from it."""
+    installed = Operator(cluster)
+    installed.install()
+    yield installed
+    installed.uninstall()
+
+
+@pytest.fixture
+def site(cluster: Any, namespace: str, operator: Operator) -> Site:
+    """The test's own namespace, with the operator at work."""
+    operator.available()
+    return Site(cluster.api, namespace)

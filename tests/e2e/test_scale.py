@@ -1,0 +1,51 @@
+"""Five hundred policies, and then nothing: speed, memory, and silence."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from tests.e2e.site import NEVER, Site
+
+COUNT = 500
+
+
+def manifests(namespace: str) -> str:
+    items = [
+        {
+            "apiVersion": "housekeeper.dev/v1alpha1",
+            "kind": "CleanupPolicy",
+            "metadata": {"name": f"policy-{number:03}", "namespace": namespace},
+            "spec": {
+                "schedule": NEVER,
+                "target": {"volume": {"persistentVolumeClaim": {"claimName": "data"}}},
+                "rules": [{"name": "old", "select": {"include": ["**"]}, "removeOlderThan": "30d"}],
+            },
+        }
+        for number in range(COUNT)
+    ]
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+
+
+def test_five_hundred_policies(site: Site, operator, kubectl) -> None:
+    kubectl("apply", "-f", "-", input=manifests(site.namespace), timeout=180)
+    applied = time.monotonic()
+    site.wait_for(lambda: len(site.list("CronJob")) == COUNT, 30, f"{COUNT} CronJobs")
+    waited = time.monotonic() - applied
+    print(f"{COUNT} CronJobs {waited:.1f} s after the end of kubectl apply")
+    assert waited <= 5
+    site.wait_for(
+        lambda: all(policy.get("status", {}).get("conditions") for policy in site.list("CleanupPolicy")),
+        60,
+        "status of every policy",
+    )
+    memory = operator.memory_bytes()
+    print(f"operator: {memory / 2**20:.0f} MiB resident with {COUNT} policies")
+    assert memory <= 120 * 2**20
+
+    versions = {p["metadata"]["name"]: p["metadata"]["resourceVersion"] for p in site.list("CleanupPolicy")}
+    operator.restart()
+    assert operator.writes_during(15) == [], "after a restart it wrote although nothing had changed"
+    assert operator.writes_during(60) == [], "it wrote although nothing had changed"
+    assert {p["metadata"]["name"]: p["metadata"]["resourceVersion"] for p in site.list("CleanupPolicy")} == versions
+    assert operator.memory_bytes() <= 120 * 2**20

@@ -1,0 +1,22 @@
+"""Uninstalling: nothing is left stuck."""
+
+from __future__ import annotations
+
+from tests.e2e.site import Site, message, state
+
+
+def test_helm_uninstall_leaves_nothing_stuck(site: Site, volume, operator) -> None:
+    data = volume({"a.log": 60}, owner=65532)
+    site.cleanup_policy("logs", data.claim)
+    site.run("one", "CleanupPolicy", "logs")
+    with operator.uninstalled():
+        # The kinds stay (crds.keep), and so does what users wrote; all of it can be deleted without an operator.
+        assert site.find("CleanupPolicy", "logs") is not None
+        assert "finalizers" not in site.get("CleanupPolicy", "logs")["metadata"]
+        assert "finalizers" not in site.get("MaintenanceRun", "one")["metadata"]
+        site.delete("CleanupPolicy", "logs")
+        for kind in ("CleanupPolicy", "CronJob", "MaintenanceRun", "Job", "Pod"):
+            site.wait_for(lambda kind=kind: not site.list(kind), 30, f"end of every {kind}")
+    site.cleanup_policy("again", data.claim)
+    run = site.run("again", "CleanupPolicy", "again")
+    assert state(run) == "Succeeded", message(run)
