@@ -130,9 +130,12 @@ def _of_message(pod: PodView) -> Outcome | None:
     reason: str = result.outcome
     message = result.message or f"The worker says {result.outcome} and gives no reason."
     if result.outcome == "Cancelled":
+        # The worker only knows that it was told to stop; the pod may know by whom.
+        cause = _of_pod_reason(pod)
+        if cause is not None:
+            return dataclasses.replace(cause, message=f"{cause.message} The worker: {message}", result=result)
         reason = "Interrupted"
-        cause = pod.disrupted or pod.message or "its pod was told to stop"
-        message = f"Interrupted ({cause}). {message}"
+        message = f"Interrupted: its pod was told to stop. {message}"
     return Outcome(state, reason, message, result.outcome in RETRYABLE, result)
 
 

@@ -47,7 +47,7 @@ def count_run(status: Object, view: RunView, run: Object) -> Object:
     after["lastRunTime"] = ended
     if view.state is RunState.CANCELLED:
         return after
-    totals = {"runs": 0, "failures": 0, "removed": 0, "bytesFreed": 0, **(status.get("totals") or {})}
+    totals = {**none_of("CleanupPolicy"), **(status.get("totals") or {})}
     totals["runs"] += 1
     good = view.state in GOOD_STATES
     if good:
@@ -60,9 +60,15 @@ def count_run(status: Object, view: RunView, run: Object) -> Object:
     totals["removed"] += removed
     totals["bytesFreed"] += freed
     if view.policy_kind == "HealthCheck":
-        totals = {key: totals[key] for key in ("runs", "failures")}
+        totals = {key: totals[key] for key in none_of("HealthCheck")}
     after["totals"] = totals
     return after
+
+
+def none_of(kind: str) -> Object:
+    """The totals of a policy or check that has not run yet."""
+    members = ("runs", "failures", "removed", "bytesFreed") if kind == "CleanupPolicy" else ("runs", "failures")
+    return dict.fromkeys(members, 0)
 
 
 def removed_and_freed(run: Object) -> tuple[int, int]:

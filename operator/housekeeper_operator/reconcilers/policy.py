@@ -66,7 +66,7 @@ class PolicyReconciler:
         await self._mark_recorded(obj, runs)
         if policy is None:
             return None
-        self._wake_queued(runs)
+        self._wake_queued(obj, runs)
         due = await self._trim_history(policy, runs)
         following = parse_time((obj.get("status") or {}).get("nextRunTime"))
         # A moment after the slot, when the controller has made its Job.
@@ -141,7 +141,7 @@ class PolicyReconciler:
     ) -> Object:
         now = self._context.now()
         before: Object = obj.get("status") or {}
-        status: Object = dict(before)
+        status: Object = {"consecutiveFailures": 0, "totals": totals.none_of(self._kind), **before}
         newly_counted = [
             (view, run) for view, run in totals.order(runs) if view.uid not in (before.get("recordedRuns") or ())
         ]
@@ -273,11 +273,20 @@ class PolicyReconciler:
                     resource_version=run["metadata"]["resourceVersion"],
                 )
 
-    def _wake_queued(self, runs: list[tuple[RunView, Object]]) -> None:
+    def _wake_queued(self, obj: Object, runs: list[tuple[RunView, Object]]) -> None:
         """Runs in the queue look at the policy again: it may be suspended, or on another schedule."""
-        for view, _ in runs:
+        for view in [*(view for view, _ in runs), *self._early_runs(obj)]:
             if not view.terminal:
                 self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
+
+    def _early_runs(self, obj: Object) -> list[RunView]:
+        """Runs that came before their policy, and have no owner yet."""
+        views = map(RunView.of, self._context.store.list(names.MAINTENANCE_RUN, obj["metadata"]["namespace"]))
+        return [
+            view
+            for view in views
+            if view.state is None and (view.policy_kind, view.policy) == (self._kind, obj["metadata"]["name"])
+        ]
 
     async def _trim_history(self, policy: Policy, runs: list[tuple[RunView, Object]]) -> datetime | None:
         spec: Any = policy.model.spec.history
