@@ -11,12 +11,12 @@ from typing import Any
 
 import jsonschema
 import yaml
-from housekeeper_api.health_check import HealthCheck
-from housekeeper_api.maintenance_run import MaintenanceRun
 
 from housekeeper_api import names
 from housekeeper_api.cleanup_policy import CleanupPolicy
 from housekeeper_api.errors import InvalidResource
+from housekeeper_api.health_check import HealthCheck
+from housekeeper_api.maintenance_run import MaintenanceRun
 from workshop.project import ROOT, tracked_files
 
 MODELS: dict[str, Any] = {

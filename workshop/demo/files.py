@@ -33,7 +33,7 @@ def tree() -> Iterator[tuple[str, float, int]]:
             yield f"logs/{service}/app.log.{number}", number / 4 + 0.2, chance.randint(1000, 8000)
     for profile in range(12):
         for number in range(70):
-            yield f"profiles/p{profile:02}/Cache/f_{number:06x}", chance.uniform(0.1, 20), chance.randint(300, 5000)
+            yield f"profiles/p{profile:02}/Cache/f_{number:06x}", chance.uniform(0.1, 1.5), chance.randint(300, 5000)
         yield f"profiles/p{profile:02}/Cookies", 100, 2000
         yield f"profiles/p{profile:02}/Crashpad/reports/{profile}.dmp", chance.uniform(1, 60), 3000
     for number in range(600):

@@ -71,12 +71,12 @@ def tell(cluster: DemoCluster) -> None:
         "get",
         "events",
         "--field-selector",
-        "reportingComponent=housekeeper",
+        "reportingComponent=housekeeper.dev/operator",
         "--sort-by=.metadata.creationTimestamp",
     )
     print("\nThe volume before:\n" + before)
     print("\nand after:\n" + in_pod(cluster, "count"))
-    if planned != removed:
+    if planned != removed or not all(removed.values()):
         raise DemoError(f"the dry runs announced {planned}, and {removed} were removed")
     say(f"Done: {sum(removed.values())} files removed, exactly as the dry runs had announced")
     print("\n" + cluster.farewell())
