@@ -112,8 +112,16 @@ class Resync:
 
     async def _compare(self, parts: tuple[Part, ...]) -> None:
         for kind, namespace in parts:
-            objects, version = await self._cluster.list_at(kind, namespace=namespace, label_selector=selector_of(kind))
-            differences = self._store.replace(kind, objects, resource_version=version, namespace=namespace)
+            differences = await self._compare_part(kind, namespace)
             if differences and self._repairing:
                 self._metrics.resync_differences.labels(kind).inc(differences)
                 log.info("A full list differed from what the watches had told", objects=kind, differences=differences)
+
+    async def _compare_part(self, kind: str, namespace: str | None) -> int:
+        differences, state = 0, "0"
+        listed: set[str] = set()
+        async for page, state in self._cluster.pages(kind, namespace=namespace, label_selector=selector_of(kind)):  # noqa: B007 - the last one counts
+            for obj in page:
+                listed.add(obj["metadata"]["uid"])
+                differences += self._store.put(kind, obj)
+        return differences + self._store.prune(kind, listed=listed, resource_version=state, namespace=namespace)

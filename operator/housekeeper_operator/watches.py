@@ -219,16 +219,31 @@ class _Thread:
                 self._inner = None
 
 
+class _NoDifferences(kopf.DiffBaseStorage):
+    """Keeps no last-seen state of any object, and compares with none."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:  # noqa: ARG002
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:  # noqa: ARG002
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Nothing is stored."""
+
+
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.peering.standalone = True
     settings.queueing.idle_timeout = 0.2
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = 100
     settings.watching.server_timeout = SERVER_TIMEOUT
     settings.watching.client_timeout = CLIENT_TIMEOUT
     settings.watching.inactivity_timeout = INACTIVITY_TIMEOUT
+    # Nothing here looks at differences, and to prepare for them takes longer than all the rest of an event.
+    settings.persistence.diffbase_storage = _NoDifferences()
     # Never used, as nothing here makes kopf write; should a later handler do, it must not carry the framework's name.
     settings.persistence.finalizer = "housekeeper.dev/unused"
     for kind in WATCHED_KINDS:

@@ -6,6 +6,7 @@
     ├── Conflict        409: changed by another since it was read; read again and decide again
     ├── Invalid         400, 405, 413, 415, 422: the server says why; the same request will never work
     ├── Forbidden       401, 403: rights are missing, or an admission policy refused
+    ├── Expired         410: the server no longer has the state that was asked for; list again
     ├── Fenced          not sent: this replica may no longer be the leader
     └── Unavailable     network, time limit, 429, 5xx; the same request may work later
 
@@ -41,6 +42,10 @@ class Invalid(ClusterError):
     def __init__(self, message: str, *, status: int | None = None, causes: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(message, status=status)
         self.causes = causes
+
+
+class Expired(ClusterError):
+    """The server no longer has the state that was asked for: list again from the start."""
 
 
 class Forbidden(ClusterError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final, Literal
 
 import aiohttp
@@ -20,6 +20,7 @@ from housekeeper_operator.cluster.errors import (
     AlreadyExists,
     ClusterError,
     Conflict,
+    Expired,
     Forbidden,
     Invalid,
     NotFound,
@@ -33,7 +34,8 @@ Propagation = Literal["Background", "Foreground", "Orphan"]
 
 TIME_LIMIT: Final = 30.0
 """Seconds for one request, from the moment it is sent to the last byte of the answer."""
-PAGE_SIZE: Final = 500
+PAGE_SIZE: Final = 100
+"""Objects a page of a list: what is parsed takes many times its later size for as long as a page is held."""
 _RESTARTS: Final = 3
 """How often a list starts again when the server no longer knows the page that comes next."""
 _JSON: Final = "application/json"
@@ -83,31 +85,41 @@ class Cluster:
         field_selector: str | None = None,
     ) -> Objects:
         """All objects of a kind, in one namespace or in all; read in pages of one consistent state."""
-        objects, _ = await self.list_at(
-            kind, namespace=namespace, label_selector=label_selector, field_selector=field_selector
-        )
-        return objects
+        for _ in range(_RESTARTS):
+            objects: Objects = []
+            try:
+                async for page, _version in self.pages(
+                    kind, namespace=namespace, label_selector=label_selector, field_selector=field_selector
+                ):
+                    objects += page
+            except Expired:
+                continue
+            return objects
+        raise Unavailable(f"list {kind}: the server forgot the list between two pages, {_RESTARTS} times", status=410)
 
-    async def list_at(
+    async def pages(
         self,
         kind: str,
         *,
         namespace: str | None = None,
         label_selector: str | None = None,
         field_selector: str | None = None,
-    ) -> tuple[Objects, str]:
-        """Like `list`, and the resourceVersion whose state this is. Raises NotFound if the kind is not served."""
+    ) -> AsyncIterator[tuple[Objects, str]]:
+        """Like `list`, page by page, each with the resourceVersion whose state this is: the same for all of them.
+
+        Raises NotFound if the kind is not served, and Expired if the server forgot the list between two pages.
+        """
         query = {"limit": str(self._page_size)}
         if label_selector:
             query["labelSelector"] = label_selector
         if field_selector:
             query["fieldSelector"] = field_selector
-        for _ in range(_RESTARTS):
-            try:
-                return await self._list_pages(kind, namespace, query)
-            except _Expired:
-                continue
-        raise Unavailable(f"list {kind}: the server forgot the list between two pages, {_RESTARTS} times", status=410)
+        while True:
+            page = await self._request("GET", kind, namespace, None, query=query, verb="LIST")
+            yield [_complete(kind, obj) for obj in page.get("items") or ()], page["metadata"]["resourceVersion"]
+            query["continue"] = page["metadata"].get("continue", "")
+            if not query["continue"]:
+                return
 
     async def create(self, kind: str, obj: Object) -> Object:
         """Create the object in `metadata.namespace`. Raises AlreadyExists, Invalid, Forbidden."""
@@ -179,16 +191,6 @@ class Cluster:
             self._remember(kind, answer)  # it goes later: it has a grace period or a finalizer
         return True
 
-    async def _list_pages(self, kind: str, namespace: str | None, query: dict[str, str]) -> tuple[Objects, str]:
-        objects: Objects = []
-        following: dict[str, str] = {}
-        while True:
-            page = await self._request("GET", kind, namespace, None, query=query | following, verb="LIST")
-            objects += [_complete(kind, obj) for obj in page.get("items") or ()]
-            following = {"continue": page["metadata"].get("continue", "")}
-            if not following["continue"]:
-                return objects, page["metadata"]["resourceVersion"]
-
     def _remember(self, kind: str, obj: Object) -> Object:
         if self._store is not None and self._store.holds(kind):
             self._store.put(kind, obj)
@@ -244,10 +246,6 @@ class Cluster:
         return answer
 
 
-class _Expired(ClusterError):
-    """410: the server no longer has the state that was asked for."""
-
-
 def _address(obj: Object) -> tuple[str, str]:
     metadata = obj["metadata"]
     return metadata["namespace"], metadata.get("name", "")
@@ -279,7 +277,7 @@ def _translate(what: str, method: str, status: int, answer: Object | None, retry
             return AlreadyExists(message, status=status)
         return Conflict(message, status=status)
     if status == 410:
-        return _Expired(message, status=status)
+        return Expired(message, status=status)
     if status in {401, 403}:
         return Forbidden(message, status=status)
     if status == 429 or not 400 <= status < 500:

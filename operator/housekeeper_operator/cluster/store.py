@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from housekeeper_operator.cluster.kinds import RESOURCES, WATCHED_KINDS
@@ -101,24 +102,20 @@ class Store:
         self._tell(kind, current)
         return True
 
-    def replace(
-        self, kind: str, objects: Iterable[Object], *, resource_version: str, namespace: str | None = None
-    ) -> int:
-        """Compare with a full list, of one namespace or of all, and take over what differs.
+    def prune(self, kind: str, *, listed: AbstractSet[str], resource_version: str, namespace: str | None = None) -> int:
+        """After a full list, of one namespace or of all, whose objects were put: take out what it did not hold.
 
-        `resource_version` is the list's own: what is held but not listed is gone, unless it is newer than the list.
-        Returns how many objects differed.
+        `listed` holds the uids in the list, `resource_version` is the list's own: what is held but not listed is gone,
+        unless it is newer than the list. Returns how many were taken out.
         """
-        differences = 0
-        listed: set[str] = set()
-        for obj in objects:
-            listed.add(obj["metadata"]["uid"])
-            differences += self.put(kind, obj)
-        for held in self.list(kind, namespace):
-            metadata = held["metadata"]
-            if metadata["uid"] not in listed and _version(metadata) <= _version_number(resource_version):
-                differences += self.remove(kind, metadata["namespace"], metadata["name"], metadata["uid"])
-        return differences
+        gone = [
+            held["metadata"]
+            for held in self.list(kind, namespace)
+            if held["metadata"]["uid"] not in listed and _version(held["metadata"]) <= _version_number(resource_version)
+        ]
+        for metadata in gone:
+            self.remove(kind, metadata["namespace"], metadata["name"], metadata["uid"])
+        return len(gone)
 
     def _tell(self, kind: str, obj: Object) -> None:
         for listener in self._listeners:

@@ -6,10 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 CHECK_RESULT_VALUES: Final = {"Passed": 0, "Warning": 1, "Failed": 2, "Unknown": -1}
 """Value of `housekeeper_check_result` for each result of a check."""
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which says when this process began
 
 _CollectorT = TypeVar("_CollectorT", Counter, Gauge, Histogram)
 

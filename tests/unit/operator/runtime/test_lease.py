@@ -34,6 +34,9 @@ class LeaseServer:
         self._thawed.set()
         self._version = itertools.count(1)
 
+    def remove(self) -> None:
+        self.lease = None
+
     def freeze(self) -> None:
         self._thawed.clear()
 
@@ -284,7 +287,7 @@ async def test_a_deleted_lease_is_made_again_by_its_leader() -> None:
     await first.acquire()
     holding = asyncio.ensure_future(first.hold())
     await asyncio.sleep(20)
-    server.lease = None
+    server.remove()
     await asyncio.sleep(20)
 
     assert first.leading
