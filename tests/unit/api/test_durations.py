@@ -35,7 +35,24 @@ def test_number_and_unit_are_kept_for_calendar_steps() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "5", "5 m", "1h30m", "1.5h", "-5m", "+5m", "05m", "5M", "5min", "1000000s", "5m\n", " 5m", "\u0665m", "5m5m", "ms"],
+    [
+        "",
+        "5",
+        "5 m",
+        "1h30m",
+        "1.5h",
+        "-5m",
+        "+5m",
+        "05m",
+        "5M",
+        "5min",
+        "1000000s",
+        "5m\n",
+        " 5m",
+        "\u0665m",
+        "5m5m",
+        "ms",
+    ],
 )
 def test_anything_else_is_refused_with_what_to_write(text: str) -> None:
     with pytest.raises(ValueError, match="one number and one unit") as refusal:

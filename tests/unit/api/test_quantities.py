@@ -38,7 +38,24 @@ def test_quantities_mean_what_the_kubernetes_client_says(number: Decimal, suffix
     assert parse_quantity(text) == client_parse_quantity(text)
 
 
-@pytest.mark.parametrize("text", ["", "Gi", "-1", "+1", "1e3", "1 Gi", "1GB", "1gi", ".5", "1.", "1\n", "9" * 25, "\u0663"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Gi",
+        "-1",
+        "+1",
+        "1e3",
+        "1 Gi",
+        "1GB",
+        "1gi",
+        ".5",
+        "1.",
+        "1\n",
+        "9" * 25,
+        "\u0663",
+    ],
+)
 def test_anything_else_is_refused_with_what_to_write(text: str) -> None:
     with pytest.raises(ValueError, match="such as 500Mi or 2Gi"):
         parse_quantity(text)
