@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from housekeeper_api import names
-from housekeeper_api.base import Column, Model, Resource
 from housekeeper_api.durations import Duration
-from housekeeper_api.execution import (
+from housekeeper_api.fields.base import Column, Model, Resource
+from housekeeper_api.fields.execution import (
     POLICY_NAME,
     History,
     PendingTimeout,
@@ -18,10 +18,10 @@ from housekeeper_api.execution import (
     StartingDeadline,
     Timeout,
 )
-from housekeeper_api.pod import Pod
-from housekeeper_api.rules import ATOMIC_LIST, MapList, Rule
-from housekeeper_api.status import CleanupTotals, ScheduledStatus
-from housekeeper_api.values import (
+from housekeeper_api.fields.pod import Pod
+from housekeeper_api.fields.rules import ATOMIC_LIST, MapList, Rule
+from housekeeper_api.fields.status import CleanupTotals, ScheduledStatus
+from housekeeper_api.fields.values import (
     AnyDuration,
     Glob,
     IncludeGlob,

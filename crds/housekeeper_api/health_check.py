@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import Field
 
 from housekeeper_api import names
-from housekeeper_api.base import Column, Model, Resource, StatusModel
 from housekeeper_api.durations import Duration
-from housekeeper_api.execution import (
+from housekeeper_api.fields.base import Column, Model, Resource, StatusModel
+from housekeeper_api.fields.execution import (
     POLICY_NAME,
     History,
     PendingTimeout,
@@ -19,11 +19,10 @@ from housekeeper_api.execution import (
     StartingDeadline,
     Timeout,
 )
-from housekeeper_api.pod import Pod
-from housekeeper_api.quantities import parse_quantity
-from housekeeper_api.rules import MapList, Rule
-from housekeeper_api.status import CheckStatus, HealthTotals, ScheduledStatus
-from housekeeper_api.values import (
+from housekeeper_api.fields.pod import Pod
+from housekeeper_api.fields.rules import MapList, Rule
+from housekeeper_api.fields.status import CheckStatus, HealthTotals, ScheduledStatus
+from housekeeper_api.fields.values import (
     AnyDuration,
     Count,
     LabelName,
@@ -37,6 +36,7 @@ from housekeeper_api.values import (
     cel_is_duration,
     cel_milliseconds,
 )
+from housekeeper_api.quantities import parse_quantity
 
 
 def _percent(text: str) -> Decimal:

@@ -7,12 +7,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from housekeeper_api import names
-from housekeeper_api.base import Column, Model, Resource, StatusModel
 from housekeeper_api.durations import Duration
-from housekeeper_api.execution import TimeToLive
-from housekeeper_api.rules import ATOMIC_LIST, MapList, Rule, TransitionRule
-from housekeeper_api.status import CheckStatus, Conditions
-from housekeeper_api.values import (
+from housekeeper_api.fields.base import Column, Model, Resource, StatusModel
+from housekeeper_api.fields.execution import TimeToLive
+from housekeeper_api.fields.rules import ATOMIC_LIST, MapList, Rule, TransitionRule
+from housekeeper_api.fields.status import CheckStatus, Conditions
+from housekeeper_api.fields.values import (
     MAX_INTEGER,
     CamelCase,
     Clipped,

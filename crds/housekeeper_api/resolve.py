@@ -6,9 +6,9 @@ from decimal import Decimal
 
 from housekeeper_api import names, task
 from housekeeper_api.cleanup_policy import CleanupPolicy
+from housekeeper_api.fields.pod import Resources
 from housekeeper_api.health_check import Check, HealthCheck, PercentThresholds, SizeThresholds
 from housekeeper_api.maintenance_run import MaintenanceRun
-from housekeeper_api.pod import Resources
 from housekeeper_api.quantities import parse_quantity
 from housekeeper_api.schedules import load_time_zone, resolve
 

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from housekeeper_api import names
-from housekeeper_api.base import Resource
+from housekeeper_api.fields.base import Resource
 from housekeeper_api.schema.descriptions import class_description, field_description
 from housekeeper_api.schema.structural import structural_schema
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from housekeeper_api.base import Resource
 from housekeeper_api.cleanup_policy import CleanupPolicy
+from housekeeper_api.fields.base import Resource
 from housekeeper_api.health_check import HealthCheck
 from housekeeper_api.maintenance_run import MaintenanceRun
 

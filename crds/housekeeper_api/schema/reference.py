@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from housekeeper_api import durations, names, quantities
-from housekeeper_api.base import Resource
 from housekeeper_api.conditions import ConditionType, ReadyReason, RunState
-from housekeeper_api.rules import VALIDATIONS
+from housekeeper_api.fields.base import Resource
+from housekeeper_api.fields.rules import VALIDATIONS
 from housekeeper_api.schedules import FIELDS_NEEDED
 from housekeeper_api.schema.crd import CATEGORY
 from housekeeper_api.schema.descriptions import class_description, field_description

@@ -9,9 +9,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from housekeeper_api.base import Model, StatusModel
 from housekeeper_api.durations import Duration
-from housekeeper_api.rules import VALIDATIONS
+from housekeeper_api.fields.base import Model, StatusModel
+from housekeeper_api.fields.rules import VALIDATIONS
 from housekeeper_api.schema.descriptions import class_description, field_description
 
 _REFERENCE = "#/$defs/"

@@ -7,9 +7,9 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from housekeeper_api.base import Model
-from housekeeper_api.rules import ATOMIC_LIST, ATOMIC_OBJECT, MapList, Rule
-from housekeeper_api.values import ObjectName, ResourceQuantity, matching
+from housekeeper_api.fields.base import Model
+from housekeeper_api.fields.rules import ATOMIC_LIST, ATOMIC_OBJECT, MapList, Rule
+from housekeeper_api.fields.values import ObjectName, ResourceQuantity, matching
 
 MAX_ID: Final = 2**31 - 1
 

@@ -7,10 +7,10 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from housekeeper_api import names
-from housekeeper_api.base import Model
 from housekeeper_api.durations import Duration
-from housekeeper_api.rules import Rule
-from housekeeper_api.values import AnyDuration, ObjectName, between, not_shorter
+from housekeeper_api.fields.base import Model
+from housekeeper_api.fields.rules import Rule
+from housekeeper_api.fields.values import AnyDuration, ObjectName, between, not_shorter
 
 POLICY_NAME = Rule(
     f"size(self.metadata.name) <= {names.MAX_POLICY_NAME}",

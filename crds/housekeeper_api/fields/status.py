@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from housekeeper_api.base import StatusModel
-from housekeeper_api.rules import ATOMIC_LIST, MapList
-from housekeeper_api.values import CamelCase, Count, Message, ShortMessage, StatusName, Timestamp
+from housekeeper_api.fields.base import StatusModel
+from housekeeper_api.fields.rules import ATOMIC_LIST, MapList
+from housekeeper_api.fields.values import CamelCase, Count, Message, ShortMessage, StatusName, Timestamp
 
 MAX_RECORDED_RUNS = 64
 """Length of the ring of run uids that the totals already count."""

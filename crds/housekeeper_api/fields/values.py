@@ -13,7 +13,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from housekeeper_api import durations, names, quantities, schedules
 from housekeeper_api.durations import Duration
-from housekeeper_api.rules import RULE_ERROR, Rule, Schema
+from housekeeper_api.fields.rules import RULE_ERROR, Rule, Schema
 
 MAX_INTEGER: Final = 2**53 - 1
 """The largest whole number that every JSON reader keeps."""

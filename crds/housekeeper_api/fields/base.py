@@ -13,8 +13,8 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from housekeeper_api.errors import InvalidResource
-from housekeeper_api.rules import RULE_ERROR, RULES_ERROR, Rule, TransitionRule
-from housekeeper_api.values import ObjectName
+from housekeeper_api.fields.rules import RULE_ERROR, RULES_ERROR, Rule, TransitionRule
+from housekeeper_api.fields.values import ObjectName
 
 
 class Model(BaseModel):
