@@ -1,6 +1,7 @@
 """Bringing a cluster up and looking at it."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import time
@@ -72,7 +73,7 @@ def look(layout: Layout) -> Health:
             built_from = json.load(file)["key"]
     except FileNotFoundError:
         return Health(False, "its start was not finished")
-    if built_from != tools.content_key(tools.MODULES["kubernetes"]):
+    if built_from != _content_key():
         return Health(False, "it was started from other sources")
     try:
         return Health(True, "ready") if _inside(layout, _node_is_ready) else Health(False, "its node is not Ready")
@@ -114,7 +115,17 @@ def _start(layout: Layout) -> None:
         _wait(layout, "the node", lambda: _inside(layout, _node_is_ready))
         _wait(layout, "the default service account", lambda: _inside(layout, _tokens_are_made))
     with open(layout.path("cluster.json"), "w", encoding="utf-8") as file:
-        json.dump({"key": tools.content_key(tools.MODULES["kubernetes"])}, file)
+        json.dump({"key": _content_key()}, file)
+
+
+def _content_key() -> str:
+    """SHA-256 (hex) of what decides how a cluster behaves: its programs, and the code that configures them."""
+    digest = hashlib.sha256(tools.content_key(tools.MODULES["kubernetes"]).encode())
+    directory = os.path.dirname(node.__file__)
+    for name in sorted(entry for entry in os.listdir(directory) if entry.endswith(".py")):
+        with open(os.path.join(directory, name), "rb") as file:
+            digest.update(file.read())
+    return digest.hexdigest()
 
 
 def _wait(layout: Layout, what: str, is_there: Callable[[], bool]) -> None:

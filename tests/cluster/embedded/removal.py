@@ -11,7 +11,6 @@ from .errors import ClusterError
 from .layout import Layout
 from .packages import program
 from .parts import network, node, processes
-from .progress import say
 
 # kubelet first, so that nothing starts pods again; containerd and etcd are needed by those in front of them.
 _ORDER = ("kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager", "kube-apiserver", "containerd", "etcd")
@@ -158,17 +157,10 @@ def _remove_tree(root: str) -> None:
         raise ClusterError(f"still mounted: {', '.join(left)}")
     if not os.path.lexists(root):
         return
-    shutil.rmtree(root, onerror=_make_removable)
+    try:
+        shutil.rmtree(root)
+    except OSError:  # tests may leave files behind that are immutable or append-only
+        subprocess.run([program("chattr"), "-R", "-f", "-i", "-a", root], capture_output=True, check=False)
+        shutil.rmtree(root)
     with contextlib.suppress(OSError):  # other clusters are beside it
         os.rmdir(os.path.dirname(root))
-
-
-def _make_removable(function: object, path: str, _: object) -> None:
-    """Tests may leave immutable files behind; clear the flag and try once more."""
-    for target in (os.path.dirname(path), path):
-        subprocess.run([program("chattr"), "-f", "-i", "-a", target], capture_output=True, check=False)
-    say(f"removing {path} needed its flags cleared")
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        os.unlink(path)
