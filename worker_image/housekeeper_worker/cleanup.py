@@ -52,7 +52,7 @@ def clean(
         log("info", "scanning", root=what.root, path=what.path, mode=task.mode, directoriesOpenedBy=root.method)
         audit.event("start", mode=task.mode, now=timestamp(now_ns), directoriesOpenedBy=root.method)
         ages = [rule.remove_older_than for rule in what.rules]
-        survey = Survey(root, selector, lines, ages, settle, stop, on_decision)
+        survey = Survey(root, selector, lines, ages, settle, now_ns, stop, on_decision)
         survey.run(start)
         plan, tally = survey.plan, survey.tally
         digest = ""

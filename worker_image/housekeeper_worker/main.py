@@ -13,7 +13,7 @@ from housekeeper_api.exit_codes import ExitCode
 from housekeeper_api.result import Result
 from housekeeper_api.task import Task, TaskError
 from housekeeper_worker import report
-from housekeeper_worker.errors import CouldNotRun
+from housekeeper_worker.errors import AuditLost, CouldNotRun
 from housekeeper_worker.logs import log
 from housekeeper_worker.stop import Stop, stopping_on_signals
 
@@ -49,6 +49,10 @@ def work(task_file: str) -> tuple[Result, ExitCode]:
         log("error", str(error))
         result = report.failure("CouldNotRun", str(error), mode=mode, seconds=time.monotonic() - began)
         return result, ExitCode.COULD_NOT_RUN
+    except AuditLost as error:
+        log("error", str(error))
+        result = report.failure("Failed", str(error), mode=mode, seconds=time.monotonic() - began)
+        return result, ExitCode.FAILED
     except BaseException as error:  # noqa: BLE001 - the result is the last chance to say what happened
         message = report.unexpected(error)
         log("error", message, traceback=traceback.format_exc())

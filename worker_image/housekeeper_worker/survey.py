@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
+from typing import Final
 
-from housekeeper_worker.retention.decide import Lines, Verdict, decide, reason
+from housekeeper_worker.retention.decide import Lines, Verdict, decide, is_old, reason
 from housekeeper_worker.retention.plan import Plan
 from housekeeper_worker.retention.select import Selector
 from housekeeper_worker.stop import Stop
@@ -20,7 +21,10 @@ from housekeeper_worker.volume.scan import Walk, Window
 OnDecision = Callable[[bytes, int, Verdict, os.stat_result], None]
 """Called with path, number of the rule, verdict and stat of each selected file."""
 
-_BLOCK = 512
+Entry = os.DirEntry[str]
+
+_BLOCK: Final = 256
+"""Files between two looks at whether the run must end."""
 
 
 class Survey:
@@ -33,6 +37,7 @@ class Survey:
         lines: Sequence[Lines],
         ages: Sequence[str],
         settle: str,
+        now_ns: int,
         stop: Stop,
         on_decision: OnDecision | None = None,
     ) -> None:
@@ -41,6 +46,7 @@ class Survey:
         self._lines = lines
         self._ages = ages
         self._settle = settle
+        self._now = now_ns
         self._stop = stop
         self._on_decision = on_decision
         self.plan = Plan()
@@ -75,48 +81,82 @@ class Survey:
             elif count:
                 self._decide_all(window, list(compress(files, (owner == number + 1 for owner in owners))), number)
 
-    def _decide_all(self, window: Window, entries: list[os.DirEntry[str]], number: int) -> None:
+    def _decide_all(self, window: Window, entries: list[Entry], number: int) -> None:
         """Stat and decide files that rule `number` takes, in order of inode, which is their order on a disk."""
-        tally, plan, lines, stop = self.tally, self.plan, self._lines[number], self._stop
         entries.sort(key=_inode)
-        clock = time.time_ns()
-        names: list[bytes] = []
-        young = 0
-        for entry in entries:
-            if stop.reason is not None:
+        going: list[tuple[str, os.stat_result]] = []
+        for begin in range(0, len(entries), _BLOCK):
+            if self._stop.reason is not None:
                 break
+            block = entries[begin : begin + _BLOCK]
+            clock = max(self._now, time.time_ns())
             try:
-                stat = entry.stat(follow_symlinks=False)
-            except OSError as error:
-                self._on_file_error(window.directory, entry.name, error)
-                continue
-            if stat.st_ino != entry.inode() and self._root.is_mount(window.fd, entry.name):
-                tally.mounts += 1
-                continue
-            tally.matched += 1
+                stats = [entry.stat(follow_symlinks=False) for entry in block]
+            except OSError:
+                block, stats = self._stat_one_by_one(window, block)
+            if [stat.st_ino for stat in stats] != [entry.inode() for entry in block]:
+                block, stats = self._without_mounts(window, block, stats)
+            self.tally.matched += len(block)
+            self._decide_block(window, block, stats, number, clock, going)
+        if going:
+            self.plan.add(window.directory, number, going)
+
+    def _decide_block(
+        self,
+        window: Window,
+        block: list[Entry],
+        stats: list[os.stat_result],
+        number: int,
+        clock: int,
+        going: list[tuple[str, os.stat_result]],
+    ) -> None:
+        """Decide about files, and add those that go to `going`."""
+        tally, lines = self.tally, self._lines[number]
+        modified = [stat.st_mtime_ns for stat in stats]
+        pairs: Iterable[tuple[Entry, os.stat_result]] = zip(block, stats, strict=True)
+        if self._on_decision is None and not tally.wants_sample(Verdict.YOUNG) and max(modified, default=0) <= clock:
+            # Nobody wants to see the young ones, which mostly are the most: they are counted in one go.
+            old = [is_old(time_, lines) for time_ in modified]
+            pairs = compress(pairs, old)
+            tally.verdicts[Verdict.YOUNG] += old.count(False)
+        for entry, stat in pairs:
             verdict = decide(stat.st_mtime_ns, stat.st_ctime_ns, lines, clock)
-            if verdict is Verdict.YOUNG:
-                young += 1
-            else:
-                tally.verdicts[verdict] += 1
+            tally.verdicts[verdict] += 1
             if verdict is Verdict.REMOVE:
-                names.append(os.fsencode(entry.name))
-                plan.rule.append(number)
-                plan.inode.append(stat.st_ino)
-                plan.device.append(plan.device_index(stat.st_dev))
-                plan.size.append(stat.st_size)
-                plan.allocated.append(stat.st_blocks * _BLOCK)
-                plan.modified.append(stat.st_mtime_ns)
-                plan.changed.append(stat.st_ctime_ns)
-                plan.links.append(stat.st_nlink)
+                going.append((entry.name, stat))
             if tally.wants_sample(verdict):
                 why = reason(verdict, self._ages[number], self._settle)
                 tally.add_sample(_join(window.directory, entry.name), verdict, why)
             if self._on_decision is not None:
                 self._on_decision(_join(window.directory, entry.name), number, verdict, stat)
-        tally.verdicts[Verdict.YOUNG] += young
-        if names:
-            plan.add_chunk(window.directory, names)
+
+    def _stat_one_by_one(self, window: Window, block: list[Entry]) -> tuple[list[Entry], list[os.stat_result]]:
+        """What can be had of a block in which some file cannot."""
+        found: list[Entry] = []
+        stats: list[os.stat_result] = []
+        for entry in block:
+            try:
+                stats.append(entry.stat(follow_symlinks=False))
+            except OSError as error:
+                self._on_file_error(window.directory, entry.name, error)
+            else:
+                found.append(entry)
+        return found, stats
+
+    def _without_mounts(
+        self, window: Window, block: list[Entry], stats: list[os.stat_result]
+    ) -> tuple[list[Entry], list[os.stat_result]]:
+        """The block without files that something else is mounted over.
+
+        The listing gives the inode below the mount and stat the one above, so only where they differ (some file
+        systems number their listings otherwise) the kernel is asked.
+        """
+        keep = [
+            stat.st_ino == entry.inode() or not self._root.is_mount(window.fd, entry.name)
+            for entry, stat in zip(block, stats, strict=True)
+        ]
+        self.tally.mounts += keep.count(False)
+        return list(compress(block, keep)), list(compress(stats, keep))
 
     def _on_file_error(self, directory: bytes, name: str, error: OSError) -> None:
         if error.errno == errno.ENOENT:

@@ -34,12 +34,17 @@ class Lines:
     """Up to here, and not after: settled."""
 
 
+def is_old(modified: int, lines: Lines) -> bool:
+    """Whether a file is older than the rule says, which is necessary to remove it, and not sufficient."""
+    return modified < lines.old_before
+
+
 def decide(modified: int, changed: int, lines: Lines, clock: int) -> Verdict:
     """Decide about a file by its modification and change times. `clock` is the time at which it was looked at.
 
     `clock` may be later than the `now` of the run: what was written during a long scan is young, not in the future.
     """
-    if modified >= lines.old_before:
+    if not is_old(modified, lines):
         return Verdict.FUTURE if modified > clock else Verdict.YOUNG
     if modified > lines.settled_until:
         return Verdict.SETTLING

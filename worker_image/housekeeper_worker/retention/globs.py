@@ -43,6 +43,8 @@ class Component:
 
     expression: str
     """RE2, without anchors; empty for `**`."""
+    suffix: str = ""
+    """What a name must end with, where the component is a `*` and that, as in `*.dump`; else empty."""
 
     @property
     def is_any_depth(self) -> bool:
@@ -76,12 +78,19 @@ def _parse_plain(text: str) -> Glob:
         raise GlobError(f"ends with a slash, and items are files; write {text}** for everything below")
     components: list[Component] = []
     for part in text.split("/"):
-        if part in {"", ".", ".."}:
-            raise GlobError("has an empty, . or .. component, which no path below the root has")
-        component = ANY_DEPTH if part == "**" else Component(_translate(part))
+        if not part:
+            continue  # two slashes are one, as everywhere; braces make them: a/{,b}/c
+        if part in {".", ".."}:
+            raise GlobError("has a . or .. component, which no path below the root has")
+        component = ANY_DEPTH if part == "**" else Component(_translate(part), _suffix(part))
         if component != ANY_DEPTH or components[-1:] != [ANY_DEPTH]:
             components.append(component)
     return tuple(components)
+
+
+def _suffix(part: str) -> str:
+    rest = part.removeprefix("*")
+    return "" if rest == part or any(character in "*?[\\" for character in rest) else rest
 
 
 def _translate(part: str) -> str:

@@ -56,20 +56,14 @@ class Scope:
         The first rule that includes a file and does not exclude it has it.
         """
         owners: bytes | bytearray | None = None
-        text: bytes | None = None
         for number, (include, exclude) in enumerate(self.names, start=1):
             if include.never:
                 continue
-            if include.always and exclude.never:
-                taken: bytes | bytearray = b"\x01" * len(names)
-            else:
-                if text is None:
-                    text = matching_form(f"/{'/'.join(names)}/")
-                taken = include.marks(text, len(names))
-                if not exclude.never:
-                    taken = bytearray(a & ~b & 1 for a, b in zip(taken, exclude.marks(text, len(names)), strict=True))
+            taken = include.marks(names)
+            if not exclude.never:
+                taken = bytearray(a & ~b & 1 for a, b in zip(taken, exclude.marks(names), strict=True))
             if owners is None:
-                owners = taken if number == 1 else bytes(number if mark else 0 for mark in taken)
+                owners = taken if number == 1 else taken.replace(b"\x01", bytes([number]))
             else:
                 owners = bytes(owner or (number if mark else 0) for owner, mark in zip(owners, taken, strict=True))
         return bytes(len(names)) if owners is None else owners
@@ -78,22 +72,33 @@ class Scope:
 class NameFilter:
     """Names of files that match any of some components."""
 
-    __slots__ = ("_runs", "always", "never")
+    __slots__ = ("_runs", "_suffixes", "always", "never")
 
     def __init__(self, components: frozenset[Component]) -> None:
         self.never = not components
         self.always = any(component.is_any_name for component in components)
+        # `*.dump` and its like are most of what people write, and comparing an end is 20 times cheaper than a hit.
+        self._suffixes = tuple(sorted(component.suffix for component in components if component.suffix))
+        expressions = sorted(component.expression for component in components if not component.suffix)
         self._runs: Any = None
-        if components and not self.always:
-            either = "|".join(sorted(component.expression for component in components))
+        if expressions and not self.always:
             # A run of names that match is one hit, since a hit costs more than a thousand characters looked at.
-            self._runs = _compile(f"/(?:(?:{either})/)+")
+            self._runs = _compile(f"/(?:(?:{'|'.join(expressions)})/)+")
 
-    def marks(self, text: bytes, count: int) -> bytearray:
-        """For each of the `count` names in `text`, which is `/NAME/NAME/…/`: whether it matches."""
-        if self._runs is None:
-            return bytearray(b"\x01" * count if self.always else count)
-        marks = bytearray(count)
+    def marks(self, names: Sequence[str]) -> bytearray:
+        """For each of `names`: 1 if it matches, else 0."""
+        if self.always:
+            return bytearray(b"\x01" * len(names))
+        marks = bytearray(len(names))
+        if self._suffixes:
+            suffixes = self._suffixes
+            marks = bytearray([name.endswith(suffixes) for name in names])
+        if self._runs is not None:
+            self._mark_runs(matching_form(f"/{'/'.join(names)}/"), marks)
+        return marks
+
+    def _mark_runs(self, text: bytes, marks: bytearray) -> None:
+        """Mark the names that match in `text`, which is `/NAME/NAME/…/`: a slash is the one character no name has."""
         index = seen = 0
         for run in self._runs.finditer(text):
             start, end = run.span()
@@ -101,7 +106,6 @@ class NameFilter:
             following = index + text.count(b"/", start, end) - 1
             marks[index:following] = b"\x01" * (following - index)
             index, seen = following, end - 1
-        return marks
 
 
 class Selector:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from housekeeper_worker.audit import Audit
-from housekeeper_worker.retention.plan import Chunk, Plan
+from housekeeper_worker.retention.paths import Chunk
+from housekeeper_worker.retention.plan import Plan
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.faults import Fault, classify, classify_removal, explain
@@ -132,13 +133,13 @@ class Removal:
         except OSError as error:
             fault = classify(error)
             for offset, name in enumerate(names):
-                self._stayed(fault, error, chunk, name, chunk.first + offset)
+                self.stayed(error, fault, chunk, name, chunk.first + offset)
 
     def _remove(self, directory: int, chunk: Chunk, name: bytes, index: int) -> None:
         try:
             stat = os.stat(name, dir_fd=directory, follow_symlinks=False)
             if not self._is_planned(stat, index):
-                self._stayed(Fault.CHANGED, None, chunk, name, index)
+                self.stayed(None, Fault.CHANGED, chunk, name, index)
                 return
             last = True
             if stat.st_nlink == 1:
@@ -146,7 +147,7 @@ class Removal:
             else:
                 last = self._unlink_one_of_several(directory, name, index)
         except OSError as error:
-            self._stayed(classify_removal(error, directory, name), error, chunk, name, index)
+            self.stayed(error, classify_removal(error, directory, name), chunk, name, index)
             return
         self._io_errors = 0
         self._tally.removed += 1
@@ -188,7 +189,8 @@ class Removal:
     def _inode(self, index: int) -> _Inode:
         return self._plan.device[index], self._plan.inode[index]
 
-    def _stayed(self, fault: Fault, error: OSError | None, chunk: Chunk, name: bytes, index: int) -> None:
+    def stayed(self, error: OSError | None, fault: Fault, chunk: Chunk, name: bytes, index: int) -> None:
+        """Count a planned file that stayed, and look whether the run must end for it."""
         tally = self._tally
         tally.stayed[fault] += 1
         path = _join(chunk.directory, name)

@@ -1,0 +1,128 @@
+"""Trees, tasks and runs in a few words, and processes of other users."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from housekeeper_api.result import Result
+from housekeeper_api.task import Brakes, Cleanup, Mode, Rule, Task
+from housekeeper_worker.audit import Audit
+from housekeeper_worker.cleanup import clean
+from housekeeper_worker.stop import Stop
+from housekeeper_worker.survey import OnDecision
+
+SECOND = 1_000_000_000
+DAY = 86_400 * SECOND
+OLD = 40
+"""Days: older than what the rules of these tests keep."""
+
+
+def write(path: Path | bytes | str, *, days: float = 0, content: bytes = b"x") -> None:
+    """A file, with its parents, whose content is so many days old."""
+    encoded = os.fsencode(path)
+    os.makedirs(os.path.dirname(encoded), exist_ok=True)
+    with open(encoded, "wb") as file:
+        file.write(content)
+    moment = time.time_ns() - int(days * DAY)
+    os.utime(encoded, ns=(moment, moment))
+
+
+def files_below(root: Path | bytes) -> set[bytes]:
+    """Paths of everything that is no directory, relative to `root`, links not followed."""
+    found: set[bytes] = set()
+    top = os.fsencode(root)
+    stack = [b""]
+    while stack:
+        relative = stack.pop()
+        with os.scandir(os.path.join(top, relative)) as entries:
+            for entry in entries:
+                path = os.path.join(relative, entry.name)
+                if entry.is_dir(follow_symlinks=False):
+                    stack.append(path)
+                else:
+                    found.add(path)
+    return found
+
+
+def rule(name: str = "old", include: Iterable[str] = ("**",), exclude: Iterable[str] = (), older: str = "30d") -> Rule:
+    """A rule."""
+    return Rule(name, tuple(include), tuple(exclude), older)
+
+
+def cleanup_task(
+    root: Path | str,
+    *rules: Rule,
+    mode: Mode = "Enforce",
+    path: str = "",
+    settle: float = 0,
+    max_percent: int = 100,
+    fs_group: int | None = None,
+    timeout: float = 60,
+    zone: str = "Etc/UTC",
+) -> Task:
+    """A task without brakes and settle time, unless it says so."""
+    return Task(
+        run="run-1",
+        namespace="default",
+        policy="policy",
+        attempt=1,
+        mode=mode,
+        time_zone=zone,
+        timeout_seconds=timeout,
+        cleanup=Cleanup(
+            root=str(root),
+            path=path,
+            rules=rules or (rule(),),
+            settle_seconds=settle,
+            brakes=Brakes(max_percent),
+            fs_group=fs_group,
+        ),
+    )
+
+
+def carry_out(
+    task: Task,
+    *,
+    later: float = 0,
+    stop: Stop | None = None,
+    audit_fd: int | None = None,
+    on_decision: OnDecision | None = None,
+    prefer_fallback: bool = False,
+) -> Result:
+    """Run a clean-up in this process, `later` days from now."""
+    assert task.cleanup is not None
+    return clean(
+        task,
+        task.cleanup,
+        now_ns=time.time_ns() + int(later * DAY),
+        stop=stop or Stop(),
+        audit=Audit(audit_fd, task.run),
+        on_decision=on_decision,
+        prefer_fallback=prefer_fallback,
+    )
+
+
+def as_user(uid: int, act: Callable[[], Any], *, gid: int | None = None) -> Any:
+    """What `act` returns (as JSON has it) in a child process of another user without capabilities."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(reader)
+            os.setgroups([])
+            os.setresgid(gid or uid, gid or uid, gid or uid)
+            os.setresuid(uid, uid, uid)
+            with os.fdopen(writer, "w") as pipe:
+                json.dump(act(), pipe)
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return json.loads(text)

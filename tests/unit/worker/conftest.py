@@ -1,0 +1,41 @@
+"""Real directories to work in."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    """An empty directory that stands for a volume."""
+    root = tmp_path / "volume"
+    root.mkdir()
+    return root
+
+
+@pytest.fixture
+def open_volume() -> Iterator[Path]:
+    """The same, where every user may go: the test runner's own directories are closed to others.
+
+    Whatever a test leaves is removed by rm, which takes trees that are too deep for Python's recursion.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="housekeeper-test-", dir="/tmp"))
+    directory.chmod(0o755)
+    try:
+        root = directory / "volume"
+        root.mkdir(mode=0o755)
+        yield root
+    finally:
+        subprocess.run(["chattr", "-R", "-f", "-i", "-a", directory], check=False, capture_output=True)
+        subprocess.run(["rm", "-rf", directory], check=True)
+
+
+@pytest.fixture(params=[False, True], ids=["openat2", "component-wise"])
+def prefer_fallback(request: pytest.FixtureRequest) -> bool:
+    """Both ways to open what is below a root."""
+    return bool(request.param)

@@ -1,0 +1,59 @@
+"""Workers as a pod runs them: a process with a task file and a termination log."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from housekeeper_api.result import Result
+from housekeeper_api.task import Task
+
+
+class Worker:
+    """A worker process whose audit nobody reads unless `lines` is called: a full pipe holds it where it is."""
+
+    def __init__(self, directory: Path, task: Task | str) -> None:
+        self.termination_log = directory / "termination-log"
+        self._task_file = directory / "task.json"
+        self._task_file.write_text(task if isinstance(task, str) else task.to_json())
+        self.termination_log.write_text("")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "housekeeper_worker"],
+            env={
+                "PATH": os.environ["PATH"],
+                "HOUSEKEEPER_TASK_FILE": str(self._task_file),
+                "HOUSEKEEPER_TERMINATION_LOG": str(self.termination_log),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,  # a buffer here would take lines that communicate then never sees
+        )
+
+    def next_line(self) -> dict[str, Any]:
+        """The next line of the audit."""
+        assert self.process.stdout is not None
+        line: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return line
+
+    def end(self) -> tuple[int, Result, list[dict[str, Any]]]:
+        """Exit code, result and the rest of the audit."""
+        out, _ = self.process.communicate(timeout=60)
+        lines = [json.loads(line) for line in out.splitlines()]
+        return self.process.returncode, self.result(), lines
+
+    def result(self) -> Result:
+        """What it left in its termination log."""
+        return Result.from_json(self.termination_log.read_text())
+
+    def end_unheard(self) -> int:
+        """Close the audit's pipe. Exit code of what the worker makes of that."""
+        with self.process:
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+            assert self.process.stderr is not None
+            self.process.stderr.read()
+        return self.process.returncode

@@ -1,0 +1,143 @@
+"""Scenes with mounts, each in a mount namespace of its own that ends with its process, however that ends.
+
+Run by `scene` as `unshare --mount python -m … NAME DIRECTORY`; prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from housekeeper_api.result import as_dict
+from housekeeper_worker.errors import CouldNotRun
+from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, files_below, rule, write
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def scene(name: str, directory: Path, *arguments: str) -> dict[str, Any]:
+    """Play the scene `name` in `directory`, and return what it tells."""
+    command = ["unshare", "--mount", "--propagation", "private", sys.executable, "-m", __name__, name, str(directory)]
+    done = subprocess.run(
+        [*command, *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def _run(*command: str | Path) -> None:
+    subprocess.run(command, check=True, stdout=sys.stderr)
+
+
+def _names(root: Path) -> list[str]:
+    return sorted(os.fsdecode(path) for path in files_below(root))
+
+
+def _loop_ext4(directory: Path, *, mebibytes: int = 16, options: str = "loop") -> Path:
+    image, volume = directory / "image", directory / "volume"
+    with open(image, "wb") as file:
+        file.truncate(mebibytes << 20)
+    _run("mkfs.ext4", "-q", "-F", "-b", "4096", image)
+    volume.mkdir(exist_ok=True)
+    _run("mount", "-o", options, image, volume)
+    return volume
+
+
+def ext4(directory: Path, fallback: bool) -> dict[str, Any]:
+    """A fresh ext4, cleaned by a user to whom lost+found is closed."""
+    volume = _loop_ext4(directory)
+    os.chown(volume, 65532, 65532)
+    for number in range(50):
+        write(volume / f"d{number % 5}/f{number}", days=OLD if number % 2 else 1, content=b"x" * 3000)
+    _run("chown", "-R", "65532:65532", *volume.glob("d*"))
+    result = as_user(65532, lambda: as_dict(carry_out(cleanup_task(volume), prefer_fallback=fallback)))
+    return {"result": result, "left": _names(volume)}
+
+
+def mounts_inside(directory: Path, fallback: bool) -> dict[str, Any]:
+    """A tmpfs, a bind mount of the same file system, and a file bound over a file, all below the root."""
+    volume, outside = directory / "volume", directory / "outside"
+    for path in (
+        volume / "own",
+        outside / "precious",
+        outside / "file",
+        volume / "tmpfs/x",
+        volume / "bind/x",
+        volume / "over",
+    ):
+        write(path, days=OLD)
+    _run("mount", "-t", "tmpfs", "tmpfs", volume / "tmpfs")
+    write(volume / "tmpfs/inside", days=OLD)
+    _run("mount", "--bind", outside, volume / "bind")
+    _run("mount", "--bind", outside / "file", volume / "over")
+    result = carry_out(cleanup_task(volume), prefer_fallback=fallback)
+    return {"result": as_dict(result), "left": _names(volume), "outside": _names(outside)}
+
+
+def path_is_a_mount(directory: Path, fallback: bool) -> dict[str, Any]:
+    """`path` names a directory on which something else is mounted."""
+    volume = directory / "volume"
+    (volume / "bind").mkdir(parents=True)
+    write(directory / "outside/precious", days=OLD)
+    _run("mount", "--bind", directory / "outside", volume / "bind")
+    try:
+        carry_out(cleanup_task(volume, path="bind"), prefer_fallback=fallback)
+    except CouldNotRun as error:
+        return {"error": str(error), "left": _names(directory / "outside")}
+    return {}
+
+
+def read_only(directory: Path, fallback: bool) -> dict[str, Any]:
+    """A volume that is mounted read-only: a dry run works, enforcing cannot."""
+    volume = _loop_ext4(directory)
+    for number in range(20):
+        write(volume / f"f{number}", days=OLD)
+    _run("mount", "-o", "remount,ro", volume)
+    dry = carry_out(cleanup_task(volume, mode="DryRun"), prefer_fallback=fallback)
+    real = carry_out(cleanup_task(volume), prefer_fallback=fallback)
+    return {"dry": as_dict(dry), "real": as_dict(real), "left": len(_names(volume))}
+
+
+def full(directory: Path, fallback: bool) -> dict[str, Any]:
+    """A file system without a free block."""
+    volume = _loop_ext4(directory)
+    write(volume / "old", days=OLD, content=b"x" * 100_000)
+    _run("sh", "-c", 'head -c 1G /dev/zero > "$0"/filler || true', volume)
+    assert os.statvfs(volume).f_bavail == 0
+    result = carry_out(cleanup_task(volume), prefer_fallback=fallback)
+    return {"result": as_dict(result), "left": _names(volume)}
+
+
+def overlay(directory: Path, fallback: bool) -> dict[str, Any]:
+    """An overlay, whose files have other device numbers than its directories."""
+    lower, upper, work, volume = (directory / name for name in ("lower", "upper", "work", "volume"))
+    for made in (lower, upper, work, volume):
+        made.mkdir(exist_ok=True)
+    _run("mount", "-t", "tmpfs", "tmpfs", lower)
+    write(lower / "d/below", days=OLD)
+    write(lower / "d/young")
+    write(upper / "d/above", days=OLD)
+    _run("mount", "-t", "overlay", "overlay", "-o", f"lowerdir={lower},upperdir={upper},workdir={work}", volume)
+    result = carry_out(cleanup_task(volume), prefer_fallback=fallback)
+    return {"result": as_dict(result), "left": [name for name in _names(volume) if not name.endswith("#")]}
+
+
+def later_rules_do_not_cross(directory: Path, fallback: bool) -> dict[str, Any]:
+    """A bind mount of the root into itself: the walk would never end if it were entered."""
+    volume = directory / "volume"
+    write(volume / "deep/old", days=OLD)
+    (volume / "deep/again").mkdir()
+    _run("mount", "--bind", volume, volume / "deep/again")
+    result = carry_out(cleanup_task(volume, rule(include=["**/old"])), prefer_fallback=fallback)
+    return {"result": as_dict(result), "left": _names(volume / "deep/again")}
+
+
+if __name__ == "__main__":
+    play: Callable[[Path, bool], dict[str, Any]] = globals()[sys.argv[1]]
+    print(json.dumps(play(Path(sys.argv[2]), "fallback" in sys.argv[3:])))

@@ -1,0 +1,173 @@
+"""What the command line prints: tables for people, one JSON object for programs. Rich is imported only for a table."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from array import array
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from housekeeper_api.quantities import format_bytes
+from housekeeper_api.result import CheckReport, Result, as_dict
+from housekeeper_api.task import Rule
+from housekeeper_worker.audit import path_member
+from housekeeper_worker.cleanup import span
+from housekeeper_worker.logs import timestamp
+from housekeeper_worker.retention.decide import Verdict, decision, reason
+from housekeeper_worker.retention.paths import Chunk, in_path_order
+from housekeeper_worker.volume.names import shown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_STYLES: Final = {"Passed": "green", "Warning": "yellow", "Failed": "red", "Unknown": "magenta"}
+
+
+class Row(NamedTuple):
+    """One decision."""
+
+    path: bytes
+    rule: str
+    verdict: Verdict
+    reason: str
+    size: int
+    allocated: int
+    modified: int
+    """mtime, ns."""
+
+
+class Decisions:
+    """Every decision of a run in columns, for a listing in order of path."""
+
+    def __init__(self, rules: tuple[Rule, ...], settle_seconds: float) -> None:
+        self._rules = rules
+        self._settle = span(settle_seconds)
+        self._chunks: list[Chunk] = []
+        self._directory = b""
+        self._names: list[bytes] = []
+        self._rule = array("B")
+        self._verdict = array("B")
+        self._size = array("q")
+        self._allocated = array("q")
+        self._modified = array("q")
+
+    def add(self, path: bytes, rule: int, verdict: Verdict, stat: os.stat_result) -> None:
+        """Take one decision, as `survey.OnDecision`."""
+        directory, _, name = path.rpartition(b"/")
+        if directory != self._directory:
+            self._close_chunk()
+            self._directory = directory
+        self._names.append(name)
+        self._rule.append(rule)
+        self._verdict.append(verdict)
+        self._size.append(stat.st_size)
+        self._allocated.append(stat.st_blocks * 512)
+        self._modified.append(stat.st_mtime_ns)
+
+    def _close_chunk(self) -> None:
+        if self._names:
+            count = len(self._names)
+            self._chunks.append(Chunk(self._directory, b"\0".join(self._names), len(self._rule) - count, count))
+            self._names = []
+
+    def rows(self) -> Iterator[Row]:
+        """All of them, by path bytes."""
+        self._close_chunk()
+        for path, index in in_path_order(self._chunks):
+            rule, verdict = self._rules[self._rule[index]], Verdict(self._verdict[index])
+            why = reason(verdict, rule.remove_older_than, self._settle)
+            yield Row(path, rule.name, verdict, why, self._size[index], self._allocated[index], self._modified[index])
+
+
+def print_result_json(result: Result, decisions: Decisions | None = None) -> None:
+    """One JSON object: the result as in a termination message, uncut, and `decisions` of a plan beside it."""
+    text = json.dumps(as_dict(result))
+    if decisions is None:
+        sys.stdout.write(f"{text}\n")
+        return
+    sys.stdout.write(f'{text[:-1]}, "decisions": [')
+    for number, row in enumerate(decisions.rows()):
+        members = {
+            "decision": decision(row.verdict),
+            "rule": row.rule,
+            "reason": row.reason,
+            "size": row.size,
+            "bytes": row.allocated,
+            "modified": timestamp(row.modified),
+        }
+        sys.stdout.write(f"{',' if number else ''}\n{{{path_member(row.path)}, {json.dumps(members)[1:]}")
+    sys.stdout.write("]}\n")
+
+
+def print_plan_table(result: Result, decisions: Decisions, *, every: bool) -> None:
+    """A table of what would go, with `every` also of what stays, and the result below."""
+    console, table = _table("Decision", "Path", "Size", "Modified", "Rule", "Reason")
+    for row in decisions.rows():
+        verdict = decision(row.verdict)
+        if every or verdict == "Remove":
+            cells = (verdict, shown(row.path), format_bytes(row.allocated), timestamp(row.modified)[:19] + "Z")
+            table.add_row(*map(_plain, (*cells, row.rule, row.reason)))
+    if table.row_count:
+        console.print(table)
+    _print_summary(console, result)
+
+
+def print_run_table(result: Result) -> None:
+    """The result of a run."""
+    console, table = _table("", "")
+    table.show_header = False
+    if result.cleanup is not None:
+        done = result.cleanup
+        freed = "" if done.freed_on_disk is None else f" ({format_bytes(done.freed_on_disk)} on disk)"
+        for name, value in (
+            ("scanned", str(done.scanned)),
+            ("selected", str(done.matched)),
+            ("would remove" if result.mode == "DryRun" else "removed", str(done.removed)),
+            ("freed", format_bytes(done.bytes_freed) + freed),
+            *((f"stayed: {why}", str(count)) for why, count in done.skipped.items()),
+            ("plan", done.plan_digest),
+        ):
+            table.add_row(name, _plain(value))
+        console.print(table)
+    _print_summary(console, result)
+
+
+def print_checks_table(checks: tuple[CheckReport, ...], result: Result) -> None:
+    """The checks of a HealthCheck."""
+    console, table = _table("Check", "Result", "Value", "Unit", "Message")
+    for check in checks:
+        colour = _STYLES[check.result]
+        table.add_row(
+            check.name, f"[{colour}]{check.result}[/{colour}]", check.value, check.unit, _plain(check.message)
+        )
+    console.print(table)
+    _print_summary(console, result)
+
+
+def _print_summary(console: Console, result: Result) -> None:
+    if result.cleanup is not None:
+        for error in result.cleanup.errors:
+            console.print(_plain(f"error: {error}"), style="red", soft_wrap=True)
+    console.print(_plain(f"{result.outcome}: {result.message}"), soft_wrap=True)
+
+
+def _table(*columns: str) -> tuple[Console, Any]:
+    from rich.box import SIMPLE  # noqa: PLC0415 - 60 ms that -o json does not pay
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    # Piped into a file there is no width to keep to, and a cut path would be of no use.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 10_000)
+    table = Table(box=SIMPLE, pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold", justify="right" if column == "Size" else "left")
+    return console, table
+
+
+def _plain(text: str) -> str:
+    """`text` without anything that rich would read as markup."""
+    from rich.markup import escape  # noqa: PLC0415
+
+    return escape(text)

@@ -1,0 +1,145 @@
+"""From a policy file to a task, for the command line.
+
+Reading YAML and validating a resource cost 25 MiB and a fifth of a second that a clean-up has no use for afterwards, so
+`load` does it in a child process that ends: this module run as a program.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from housekeeper_api.task import Mode, Task
+
+if TYPE_CHECKING:
+    from housekeeper_api.cleanup_policy import CleanupPolicy
+    from housekeeper_api.health_check import HealthCheck
+
+Kind = Literal["CleanupPolicy", "HealthCheck"]
+
+RUN_NAME: Final = "command-line"
+_MAX_BYTES: Final = 1 << 20
+
+
+class InvalidFile(ValueError):
+    """The file holds no policy that can be carried out. `problems` are sentences."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(problems))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Loaded:
+    """A task, and the volumes that a HealthCheck names."""
+
+    task: Task
+    volumes: tuple[str, ...]
+
+
+def load(path: str, kind: Kind, mode: Mode | None) -> Loaded:
+    """The task of the policy in `path` (`-`: standard input). `mode` None takes the policy's own.
+
+    Raises `InvalidFile`.
+    """
+    command = [sys.executable, "-P", "-m", __name__, path, kind, mode or ""]
+    child = subprocess.run(command, stdout=subprocess.PIPE, check=False)  # noqa: S603 - our own interpreter and module
+    try:
+        answer = json.loads(child.stdout)
+    except ValueError:
+        raise InvalidFile([f"{path} could not be read: the reader ended with {child.returncode}"]) from None
+    if "problems" in answer:
+        raise InvalidFile([f"{path}: {problem}" for problem in answer["problems"]])
+    return Loaded(Task.from_json(answer["task"]), tuple(answer["volumes"]))
+
+
+def _answer(path: str, kind: Kind, mode: Mode | None) -> dict[str, Any]:
+    from housekeeper_api.errors import InvalidResource  # noqa: PLC0415 - in the child only, as said above
+
+    try:
+        resource = _resource(_document(path), kind)
+    except InvalidResource as error:
+        return {"problems": list(error.problems)}
+    except InvalidFile as error:
+        return {"problems": error.problems}
+    return _resolved(resource, mode)
+
+
+def _resource(document: Any, kind: Kind) -> CleanupPolicy | HealthCheck:
+    if not isinstance(document, dict):
+        raise InvalidFile([f"holds no object; write a {kind}"])
+    if document.get("kind") != kind:
+        raise InvalidFile([f"kind: is {document.get('kind')!r}, and this command takes a {kind}"])
+    if kind == "CleanupPolicy":
+        from housekeeper_api.cleanup_policy import CleanupPolicy  # noqa: PLC0415
+
+        return CleanupPolicy.from_object(document)
+    from housekeeper_api.health_check import HealthCheck  # noqa: PLC0415
+
+    return HealthCheck.from_object(document)
+
+
+def _resolved(resource: CleanupPolicy | HealthCheck, mode: Mode | None) -> dict[str, Any]:
+    from housekeeper_api.resolve import cleanup_task, health_task, semantic_problems  # noqa: PLC0415
+
+    if problems := semantic_problems(resource):
+        return {"problems": problems}
+    if resource.kind == "CleanupPolicy":
+        task = cleanup_task(resource, run=RUN_NAME, attempt=1, mode=mode or resource.spec.mode)
+        return {"task": task.to_json(), "volumes": []}
+    task = health_task(resource, run=RUN_NAME, attempt=1)
+    return {"task": task.to_json(), "volumes": [volume.name for volume in resource.spec.volumes]}
+
+
+def _document(path: str) -> Any:
+    """The one YAML document of a file. Raises `InvalidFile`."""
+    import yaml  # noqa: PLC0415
+
+    try:
+        text = _text(path)
+        documents = [document for document in yaml.load_all(text, Loader=_strict_loader()) if document is not None]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidFile([f"cannot be read: {error}"]) from error
+    except yaml.YAMLError as error:
+        raise InvalidFile([f"is not YAML: {' '.join(str(error).split())}"]) from error
+    except RecursionError:
+        raise InvalidFile(["is nested too deeply"]) from None
+    if len(documents) != 1:
+        raise InvalidFile([f"holds {len(documents)} documents; write exactly one policy in a file"])
+    return documents[0]
+
+
+def _text(path: str) -> str:
+    if path == "-":
+        data = sys.stdin.buffer.read(_MAX_BYTES + 1)
+    else:
+        with open(path, "rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise InvalidFile([f"is larger than {_MAX_BYTES} bytes, which no policy is"])
+    return data.decode()
+
+
+def _strict_loader() -> Any:
+    """YAML's safe loader, which besides refuses a key that is there twice: one of the two would be lost in silence."""
+    import yaml  # noqa: PLC0415
+
+    class StrictLoader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                    raise yaml.constructor.ConstructorError(None, None, f"found {key.value!r} twice", key.start_mark)
+                if isinstance(key.value, str):
+                    seen.add(key.value)
+            return super().construct_mapping(node, deep)
+
+    return StrictLoader
+
+
+if __name__ == "__main__":
+    _path, _kind, _mode = sys.argv[1:]
+    sys.stdout.write(json.dumps(_answer(_path, _kind, _mode or None)))  # type: ignore[arg-type]
