@@ -120,7 +120,7 @@ class Api:
         try:
             try:
                 return self._exchange(connection, method, target, payload, headers)
-            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
                 if not kept:
                     raise
                 # The server closed a connection that was idle (it was restarted, say) before it saw this request.
