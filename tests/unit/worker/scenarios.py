@@ -6,6 +6,7 @@ Run by `scene` as `unshare --mount python -m … NAME DIRECTORY`; prints one JSO
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from housekeeper_api.result import as_dict
+from housekeeper_worker.checks.filesystem import measure_filesystem
 from housekeeper_worker.errors import CouldNotRun
 from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, files_below, rule, write
 
@@ -136,6 +138,18 @@ def later_rules_do_not_cross(directory: Path, fallback: bool) -> dict[str, Any]:
     _run("mount", "--bind", volume, volume / "deep/again")
     result = carry_out(cleanup_task(volume, rule(include=["**/old"])), prefer_fallback=fallback)
     return {"result": as_dict(result), "left": _names(volume / "deep/again")}
+
+
+def df(directory: Path, _fallback: bool) -> dict[str, Any]:
+    """A file system with reserved blocks, as this project and as df measure it."""
+    volume = _loop_ext4(directory, mebibytes=64)
+    (volume / "half").write_bytes(b"x" * (30 << 20))
+    values = {one.key: math.ceil(one.value or 0) for one in measure_filesystem(str(volume))}
+    shown = subprocess.run(
+        ["df", "--output=pcent,ipcent", volume], capture_output=True, text=True, check=True
+    ).stdout.splitlines()[1]
+    used, inodes = (int(text.rstrip("%")) for text in shown.split())
+    return {**values, "df": {"used": used, "inodesUsed": inodes}}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,111 @@
+"""How what is below a root is opened, and what happens where the kernel or its guards do not allow it."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from housekeeper_worker.errors import CouldNotRun
+from housekeeper_worker.volume.root import VolumeRoot
+from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, files_below, write
+
+OPENAT2 = 437
+STATX = {"x86_64": 332}.get(platform.machine(), 291)
+
+
+def forbid(*syscalls: int, answer: int) -> None:
+    """Let these system calls fail with `answer` in this process from now on, as a seccomp profile does."""
+    allow, fail = 0x7FFF0000, 0x00050000 | answer
+    program = [struct.pack("=HBBI", 0x20, 0, 0, 0)]  # load the number of the call
+    for number in syscalls:
+        program.append(struct.pack("=HBBI", 0x15, 0, 1, number))  # if it is this one …
+        program.append(struct.pack("=HBBI", 0x06, 0, 0, fail))
+    program.append(struct.pack("=HBBI", 0x06, 0, 0, allow))
+    code = ctypes.create_string_buffer(b"".join(program))
+    filter_ = ctypes.create_string_buffer(struct.pack("@HxxxxxxQ", len(program), ctypes.addressof(code)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.prctl(38, 1, 0, 0, 0) == 0  # no new privileges
+    assert libc.prctl(22, 2, ctypes.c_void_p(ctypes.addressof(filter_)), 0, 0) == 0  # seccomp, filter
+
+
+def run_forbidden(volume: Path, *syscalls: int, answer: int) -> Any:
+    def act() -> dict[str, Any]:
+        forbid(*syscalls, answer=answer)
+        try:
+            with VolumeRoot.open(str(volume)) as root:
+                method = root.method
+            return {"method": method, "outcome": carry_out(cleanup_task(volume)).outcome}
+        except CouldNotRun as error:
+            return {"error": str(error)}
+
+    return as_user(0, act)
+
+
+@pytest.mark.parametrize("answer", [errno.ENOSYS, errno.EPERM])
+def test_without_openat2_directories_are_opened_one_component_at_a_time(volume: Path, answer: int) -> None:
+    write(volume / "a/b/old", days=OLD)
+    told = run_forbidden(volume, OPENAT2, answer=answer)
+    assert told == {"method": "one component at a time", "outcome": "Succeeded"}
+    assert files_below(volume) == set()
+
+
+@pytest.mark.parametrize("answer", [errno.ENOSYS, errno.EPERM])
+def test_without_either_nothing_runs(volume: Path, answer: int) -> None:
+    write(volume / "a/b/old", days=OLD)
+    told = run_forbidden(volume, OPENAT2, STATX, answer=answer)
+    assert "neither openat2" in told["error"]
+    assert files_below(volume) == {b"a/b/old"}
+
+
+def test_openat2_is_used_where_there_is_one(volume: Path) -> None:
+    with VolumeRoot.open(str(volume)) as root:
+        assert root.method == "openat2"
+
+
+@pytest.mark.parametrize("path", [b"link", b"link/inside", b"file", b"fifo"])
+def test_what_is_no_directory_is_not_opened(volume: Path, path: bytes, prefer_fallback: bool) -> None:
+    write(volume / "real/inside/x")
+    write(volume / "file")
+    os.mkfifo(volume / "fifo")
+    os.symlink("real", volume / "link")
+    with VolumeRoot.open(str(volume), prefer_fallback=prefer_fallback) as root:
+        for for_reading in (True, False):
+            with pytest.raises(OSError) as caught, root.directory(path, for_reading=for_reading):  # noqa: PT011
+                pass
+            assert caught.value.errno in {errno.ELOOP, errno.ENOTDIR}
+
+
+def test_paths_longer_than_one_call_takes_are_opened(open_volume: Path, prefer_fallback: bool) -> None:
+    parts = ["x" * 250] * 40
+    at = os.open(open_volume, os.O_RDONLY | os.O_DIRECTORY)
+    for part in parts:
+        os.mkdir(part, dir_fd=at)
+        below = os.open(part, os.O_RDONLY | os.O_DIRECTORY, dir_fd=at)
+        os.close(at)
+        at = below
+    inode = os.fstat(at).st_ino
+    os.close(at)
+    path = "/".join(parts).encode()
+    with VolumeRoot.open(str(open_volume), prefer_fallback=prefer_fallback) as root:
+        for _ in range(2):
+            with root.directory(path, for_reading=True) as fd:
+                assert os.fstat(fd).st_ino == inode
+            with root.directory(b"", for_reading=True) as fd:
+                assert os.fstat(fd).st_ino == os.stat(open_volume).st_ino
+
+
+def test_no_descriptor_is_left_open(volume: Path, prefer_fallback: bool) -> None:
+    for number in range(20):
+        write(volume / f"d{number}/e/old", days=OLD)
+    before = len(os.listdir("/proc/self/fd"))
+    carry_out(cleanup_task(volume), prefer_fallback=prefer_fallback)
+    with pytest.raises(CouldNotRun):
+        carry_out(cleanup_task(volume, path="missing"), prefer_fallback=prefer_fallback)
+    assert len(os.listdir("/proc/self/fd")) == before
