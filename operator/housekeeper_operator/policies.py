@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
 from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,7 +22,7 @@ from housekeeper_operator.desired.pod import Mount, WorkerImage, build_pod_templ
 Model = CleanupPolicy | HealthCheck
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Policy:
     """A policy or check that can be carried out."""
 
@@ -44,15 +46,15 @@ class Policy:
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.model.spec.time_zone)
 
-    @property
+    @functools.cached_property
     def schedule(self) -> str:
         """The schedule with `H` resolved."""
         return schedules.resolve(
             self.model.spec.schedule,
             namespace=self.namespace,
             name=self.name,
-            field=f"{self.kind}/schedule",
             time_zone=self.model.spec.time_zone,
+            kind=self.kind,
         )
 
     @property
@@ -107,7 +109,17 @@ def span(duration: Duration | str) -> timedelta:
 
 
 def parse(kind: str, obj: Object) -> Policy:
-    """Read a policy. Raises `InvalidResource` with one sentence a problem, also for what CEL cannot know."""
+    """Read a policy. Raises `InvalidResource` with one sentence a problem, also for what CEL cannot know.
+
+    The same specification is read once: a policy is looked at several times whenever something of it happens.
+    """
+    meta = {key: obj["metadata"][key] for key in ("name", "namespace", "uid")}
+    return _parse(kind, json.dumps({"metadata": meta, "spec": obj["spec"]}, separators=(",", ":")))
+
+
+@functools.lru_cache(maxsize=1024)
+def _parse(kind: str, text: str) -> Policy:
+    obj = {"apiVersion": names.API_VERSION, "kind": kind, **json.loads(text)}
     if kind == names.CLEANUP_POLICY:
         cleanup = CleanupPolicy.from_object(obj)
         problems = resolve.semantic_problems(cleanup)

@@ -24,10 +24,15 @@ from housekeeper_operator.decisions.views import JobView, PodView, RunView
 
 POLICY_GRACE: Final = timedelta(minutes=2)
 """How long a run waits for its policy to appear: `kubectl apply -f` of both sends them in any order."""
+POLICY_POLL: Final = timedelta(seconds=2)
 WORKER_GRACE: Final = timedelta(seconds=30)
 """How long after `timeout` the worker may take to report, before its pod is stopped."""
 POD_START_GRACE: Final = timedelta(seconds=30)
 """How long a running Job may be without a pod before that is told."""
+REASON_GRACE: Final = timedelta(seconds=10)
+"""How long after the end of a worker its pod's reason is waited for, where the worker itself gave none."""
+STOP_GRACE: Final = timedelta(seconds=60)
+"""How long a worker that is stopped for being overdue may take to end before that is told."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -132,28 +137,35 @@ def effective_mode(run_mode: str | None, policy_mode: str) -> Mode:
 
 def _new(run: RunView, policy: PolicyView | None, job: JobView | None, now: datetime) -> Decision:
     if run.cancel:
-        return Decision(state=RunState.CANCELLED, reason="Cancelled", message="Cancelled before it was queued.")
+        return Decision(
+            delete_job=True,
+            state=RunState.CANCELLED,
+            reason="Cancelled",
+            message="Cancelled before it was queued.",
+        )
     if policy is None:
         if now < run.created + POLICY_GRACE:
             message = f"{run.policy_kind} {run.policy} does not exist (yet) in namespace {run.namespace}."
             return Decision(waiting=("PolicyNotFound", message), again=run.created + POLICY_GRACE)
         return _failed("PolicyNotFound", f"There is no {run.policy_kind} {run.policy} in namespace {run.namespace}.")
-    if run.trigger == "Schedule" and run.slot is not None:
-        if job is None:
+    if run.of_slot:
+        if job is None or job.deleting:
             return Decision(
                 settle_slots=True, state=RunState.SKIPPED, reason="JobDeleted", message="Its Job was deleted."
             )
         if (problem := slot_problem(run.slot, policy, now)) is not None:
             return Decision(delete_job=True, state=RunState.SKIPPED, reason=problem[0], message=problem[1])
-        return Decision(adopt_job=job.name)
     if policy.problem:
-        return _failed("InvalidSpec", f"{run.policy_kind} {run.policy} cannot be carried out: {policy.problem}")
+        return _invalid(run, policy)
     if run.mode == "Enforce" and policy.mode == "DryRun":
-        return _failed(
-            "LessDryThanPolicy",
+        message = (
             f"{run.policy_kind} {run.policy} is in mode DryRun, and a run is never less dry than its policy. "
-            "Set spec.mode: Enforce in the policy first.",
+            "Set spec.mode: Enforce in the policy first."
         )
+        return dataclasses.replace(_failed("LessDryThanPolicy", message), delete_job=True)
+    if job is not None and not job.deleting:
+        # Made by the CronJob for a slot, or from it by hand (`kubectl create job --from=cronjob/…`).
+        return Decision(adopt_job=job.name)
     return Decision(start_attempt=1)
 
 
@@ -169,7 +181,7 @@ def _queued(run: RunView, policy: PolicyView | None, job: JobView | None, now: d
             reason="PolicyDeleted",
             message=f"{run.policy_kind} {run.policy} was deleted while this run was queued.",
         )
-    first_of_slot = run.trigger == "Schedule" and run.slot is not None and run.attempt <= 1
+    first_of_slot = run.of_slot and run.attempt <= 1
     if job is None or job.deleting:
         return Decision(
             settle_slots=first_of_slot and not run.replaced,
@@ -182,10 +194,7 @@ def _queued(run: RunView, policy: PolicyView | None, job: JobView | None, now: d
     if first_of_slot and (problem := slot_problem(run.slot, policy, now, replaced=run.replaced)) is not None:
         return Decision(delete_job=True, state=RunState.SKIPPED, reason=problem[0], message=problem[1])
     if policy.problem:
-        return dataclasses.replace(
-            _failed("InvalidSpec", f"{run.policy_kind} {run.policy} cannot be carried out: {policy.problem}"),
-            delete_job=True,
-        )
+        return _invalid(run, policy)
     if first_of_slot and run.slot is not None:
         return Decision(again=run.slot + policy.starting_deadline + timedelta(seconds=1))
     return Decision()
@@ -202,6 +211,9 @@ def _backoff(run: RunView, policy: PolicyView | None, now: datetime) -> Decision
             reason="PolicyDeleted",
             message=f"{run.policy_kind} {run.policy} was deleted before the next attempt.",
         )
+    if policy.problem:
+        # The Job of the last attempt stays: its pod's log tells why that failed.
+        return dataclasses.replace(_invalid(run, policy), delete_job=False)
     if run.next_attempt is not None and now < run.next_attempt:
         return Decision(again=run.next_attempt)
     return Decision(start_attempt=run.attempt + 1)
@@ -217,7 +229,12 @@ def _active(
 ) -> Decision:
     pod = max(pods, key=lambda item: (item.created, item.name), default=None)
     if pod is not None and pod.ended:
-        return _ended(run, policy, outcomes.of_pod(pod, job), now)
+        settled = (pod.finished or pod.started or pod.created) + REASON_GRACE
+        if now < settled and not outcomes.is_conclusive(pod):
+            return Decision(again=settled)
+        ended = _ended(run, policy, outcomes.of_pod(pod, job), now)
+        # A short worker may never have been seen at work.
+        return dataclasses.replace(ended, started=pod.started)
     known_pod = str((run.attempts[-1].get("pods") or [{"name": ""}])[0]["name"]) if run.attempts else ""
     if job is None:
         ended = _ended(run, policy, outcomes.of_vanished_pod(None, known_pod), now)
@@ -227,7 +244,7 @@ def _active(
     if run.cancel:
         return _cancel(run, pod)
     if pod is not None and pod.started is not None:
-        return _running(run, policy, pod, now)
+        return _running(run, job.timeout or (policy.timeout if policy is not None else None), pod, now)
     return _pending(run, policy, pod, events, now)
 
 
@@ -237,7 +254,7 @@ def _cancel(run: RunView, pod: PodView | None) -> Decision:
             delete_job=True,
             state=RunState.CANCELLED,
             reason="Cancelled",
-            message="Cancelled before its worker started; nothing was done.",
+            message="Cancelled before its worker was seen to start.",
         )
     entering = run.state is not RunState.CANCELLING
     return Decision(
@@ -249,20 +266,27 @@ def _cancel(run: RunView, pod: PodView | None) -> Decision:
     )
 
 
-def _running(run: RunView, policy: PolicyView | None, pod: PodView, now: datetime) -> Decision:
+def _running(run: RunView, timeout: timedelta | None, pod: PodView, now: datetime) -> Decision:
+    """`timeout` is that of the task which the worker was given: a policy edited since does not shorten it."""
     assert pod.started is not None  # noqa: S101 the caller looked
     decision = Decision()
     if run.state is RunState.ADMITTED:
         decision = Decision(
             state=RunState.RUNNING, reason="Running", message=f"Pod {pod.name} on {pod.node}.", started=pod.started
         )
-    if policy is None:
+    if timeout is None:
         return decision
-    stop_at = pod.started + policy.timeout + WORKER_GRACE
+    stop_at = pod.started + timeout + WORKER_GRACE
     if now < stop_at:
         return dataclasses.replace(decision, again=stop_at)
-    overdue = pod.active_deadline != 1 and not pod.deleting
-    return dataclasses.replace(decision, stop_pod=pod if overdue else None)
+    if pod.active_deadline != 1 and not pod.deleting:
+        return dataclasses.replace(decision, stop_pod=pod, again=now + STOP_GRACE)
+    if now < stop_at + STOP_GRACE:
+        return dataclasses.replace(decision, again=stop_at + STOP_GRACE)
+    message = f"Pod {pod.name} is overdue and was told to stop, but does not end; is its node {pod.node} up?"
+    return dataclasses.replace(
+        decision, waiting=None if run.queue_reason == "NotStopping" else ("NotStopping", message)
+    )
 
 
 def _pending(run: RunView, policy: PolicyView | None, pod: PodView | None, events: str, now: datetime) -> Decision:
@@ -284,10 +308,7 @@ def _pending(run: RunView, policy: PolicyView | None, pod: PodView | None, event
 
 def _ended(run: RunView, policy: PolicyView | None, outcome: Outcome, now: datetime) -> Decision:
     if run.cancel:
-        cancelled = outcome.state is RunState.FAILED
-        message = f"Cancelled. {outcome.message}" if cancelled else outcome.message
-        state = RunState.CANCELLED if cancelled or outcome.state is RunState.TIMED_OUT else outcome.state
-        return Decision(state=state, reason=outcome.reason, message=message, outcome=outcome)
+        return _ended_cancelled(outcome)
     if policy is not None and outcome.retryable and run.attempt < policy.attempts:
         wait = backoff(run.attempt, policy.backoff, policy.max_backoff)
         return Decision(
@@ -301,9 +322,37 @@ def _ended(run: RunView, policy: PolicyView | None, outcome: Outcome, now: datet
     return Decision(state=outcome.state, reason=outcome.reason, message=outcome.message, outcome=outcome)
 
 
+def _ended_cancelled(outcome: Outcome) -> Decision:
+    """What was finished before the cancel took hold stands as it is; all else counts as cancelled."""
+    if outcome.state not in {RunState.FAILED, RunState.TIMED_OUT}:
+        return Decision(state=outcome.state, reason=outcome.reason, message=outcome.message, outcome=outcome)
+    if outcome.said:
+        message = f"Cancelled. {outcome.said}"
+    elif outcome.reason == "DeadlineExceeded":
+        message = "Cancelled. The worker was stopped before it could report; what it did until then stands in its log."
+    else:
+        message = f"Cancelled. {outcome.message}"
+    outcome = dataclasses.replace(outcome, state=RunState.CANCELLED, reason="Cancelled", message=message)
+    return Decision(state=RunState.CANCELLED, reason="Cancelled", message=message, outcome=outcome)
+
+
 def backoff(attempt: int, first: timedelta, longest: timedelta) -> timedelta:
     """How long to wait after the given failed attempt (from 1): doubles each time, at most `longest`."""
     return min(longest, first * int(2 ** min(attempt - 1, 30)))
+
+
+def is_left_over(job: JobView, pods: Sequence[PodView]) -> bool:
+    """Whether the Job of a run that has ended must go: it could still start, or waits for what will not come.
+
+    Its run was ended by a process that stopped before it could delete the Job. A queued Job would keep its CronJob from
+    firing for ever.
+    """
+    return job.finished is None and not job.deleting and not any(pod.ended for pod in pods)
+
+
+def _invalid(run: RunView, policy: PolicyView) -> Decision:
+    message = f"{run.policy_kind} {run.policy} cannot be carried out: {policy.problem}"
+    return dataclasses.replace(_failed("InvalidSpec", message), delete_job=True)
 
 
 def _failed(reason: str, message: str) -> Decision:

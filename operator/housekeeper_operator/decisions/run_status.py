@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from housekeeper_api.conditions import GOOD_STATES, TERMINAL_STATES, ConditionType, RunState
-from housekeeper_api.result import as_dict
 from housekeeper_operator.decisions import conditions
 from housekeeper_operator.decisions.lifecycle import Decision
+from housekeeper_operator.decisions.outcome import word
 from housekeeper_operator.decisions.views import Object, PodView, RunView, format_time
 
 MAX_ATTEMPT_MESSAGE = 512
+MAX_PODS = 10
 
 
 def status_after(run: Object, view: RunView, decision: Decision, pods: list[PodView], now: datetime) -> Object:
@@ -32,26 +33,24 @@ def status_after(run: Object, view: RunView, decision: Decision, pods: list[PodV
             "message": decision.outcome.message[:MAX_ATTEMPT_MESSAGE],
         }
         if decision.outcome.result is not None:
-            status["result"] = _result(decision.outcome.result)
+            old_result = old_status.get("result") or {}
+            status["result"] = _replacing(old_result, _with_earlier(old_result, decision.outcome.result, old_status))
     if decision.state in {RunState.RUNNING, RunState.CANCELLING} or decision.outcome is not None:
-        shown = [
-            {"name": pod.name, "node": pod.node} | ({"result": pod.reason or pod.phase} if pod.ended else {})
-            for pod in pods[:10]
-        ]
+        shown = _pods(pods)
         if shown and attempts:
             attempts[-1]["pods"] = shown
     if decision.started is not None and not old_status.get("startTime"):
         status["startTime"] = format_time(decision.started)
     if attempts != [dict(item) for item in view.attempts]:
         status["attempts"] = attempts[-10:]
-    if decision.waiting is not None:
+    if decision.waiting is not None and decision.waiting != (view.queue_reason, view.queue_message):
         status["queue"] = {"reason": decision.waiting[0], "message": decision.waiting[1][:MAX_ATTEMPT_MESSAGE]}
     if decision.next_attempt is not None:
         status["nextAttemptTime"] = format_time(decision.next_attempt)
     state = RunState.QUEUED if decision.adopt_job else decision.state
     if state is not None:
         status |= _state(run, view, state, decision, now)
-    return status
+    return {member: value for member, value in status.items() if value != old_status.get(member)}
 
 
 def queued_again(run: Object, view: RunView, job: str, now: datetime) -> Object:
@@ -62,8 +61,6 @@ def queued_again(run: Object, view: RunView, job: str, now: datetime) -> Object:
     else:
         attempts.append({"job": job})
     status: Object = {"attempts": attempts[-10:]}
-    if (run.get("status") or {}).get("nextAttemptTime"):
-        status["nextAttemptTime"] = None
     return status | _state(run, view, RunState.QUEUED, Decision(message="Waits for admission."), now)
 
 
@@ -108,12 +105,12 @@ def _state(run: Object, view: RunView, state: RunState, decision: Decision, now:
         "conditions": conditions.merged(old.get("conditions") or [], [item], now),
         "observedGeneration": generation,
     }
+    if state is not RunState.BACKOFF and old.get("nextAttemptTime"):
+        changed["nextAttemptTime"] = None
     if not terminal:
-        if state in {RunState.RUNNING, RunState.CANCELLING} and old.get("queue"):
+        if old.get("queue"):
             changed["queue"] = None
         return changed
-    if old.get("nextAttemptTime"):
-        changed["nextAttemptTime"] = None
     started = view.started or decision.started
     ended = decision.outcome.finished if decision.outcome is not None else None
     completed = ended or now
@@ -128,10 +125,30 @@ def _state(run: Object, view: RunView, state: RunState, decision: Decision, now:
     return changed
 
 
-def _result(result: Any) -> Object:
-    plain = as_dict(result)
-    if result.cleanup is not None:
-        return {"cleanup": plain["cleanup"]}
-    if result.checks is not None:
-        return {"health": {"checks": plain["checks"]}}
-    return {}
+def _pods(pods: Iterable[PodView]) -> list[Object]:
+    """The newest pods, as the status shows them: oldest first."""
+    ordered = sorted(pods, key=lambda pod: (pod.created, pod.name))[-MAX_PODS:]
+    return [
+        {"name": pod.name, "node": pod.node}
+        | ({"result": word(pod.reason or pod.termination_reason or pod.phase)} if pod.ended else {})
+        for pod in ordered
+    ]
+
+
+def _with_earlier(before: Object, result: Object, status: Object) -> Object:
+    """`result` with what earlier attempts of the run removed: an attempt that follows one that failed half-way does not
+    see those files any more, and they were removed all the same."""
+    earlier, cleanup = before.get("cleanup"), result.get("cleanup")
+    if not earlier or not cleanup or status.get("mode") != "Enforce":
+        return result
+    removed = {member: cleanup.get(member, 0) + earlier.get(member, 0) for member in ("removed", "bytesFreed")}
+    return {**result, "cleanup": {**cleanup, **removed}}
+
+
+def _replacing(before: Object, after: Object) -> Object:
+    """The merge patch that turns `before` into `after`: what is gone is null, at every depth."""
+    patch: Object = dict.fromkeys(before.keys() - after.keys())
+    for member, value in after.items():
+        old = before.get(member)
+        patch[member] = _replacing(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return patch

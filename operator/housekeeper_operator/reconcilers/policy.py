@@ -66,7 +66,7 @@ class PolicyReconciler:
         await self._mark_recorded(obj, runs)
         if policy is None:
             return None
-        self._wake_queued(obj, runs)
+        self._wake_queued(runs)
         due = await self._trim_history(policy, runs)
         following = parse_time((obj.get("status") or {}).get("nextRunTime"))
         # A moment after the slot, when the controller has made its Job.
@@ -169,7 +169,7 @@ class PolicyReconciler:
         if policy is not None:
             status["schedule"] = policy.schedule
             if problem is None and not suspended:
-                following = next_time(policy.schedule, policy.zone, now)
+                following = self._next_slot(before, policy, generation, now)
         status["nextRunTime"] = format_time(following) if following is not None else None
         patch = {key: value for key, value in status.items() if before.get(key) != value}
         if not patch:
@@ -184,6 +184,13 @@ class PolicyReconciler:
         )
         self._tell(before, updated, newly_counted)
         return updated
+
+    def _next_slot(self, before: Object, policy: Policy, generation: int, now: datetime) -> datetime | None:
+        """The next slot; what stands in the status is still right while it lies ahead and the policy is the same."""
+        known = parse_time(before.get("nextRunTime"))
+        if known is not None and known > now and before.get("observedGeneration") == generation:
+            return known
+        return next_time(policy.schedule, policy.zone, now)
 
     def _fold_checks(self, status: Object, check: HealthCheck, view: RunView, run: Object, now: datetime) -> Object:
         if view.state in {RunState.SKIPPED, RunState.CANCELLED}:
@@ -273,20 +280,11 @@ class PolicyReconciler:
                     resource_version=run["metadata"]["resourceVersion"],
                 )
 
-    def _wake_queued(self, obj: Object, runs: list[tuple[RunView, Object]]) -> None:
+    def _wake_queued(self, runs: list[tuple[RunView, Object]]) -> None:
         """Runs in the queue look at the policy again: it may be suspended, or on another schedule."""
-        for view in [*(view for view, _ in runs), *self._early_runs(obj)]:
+        for view, _ in runs:
             if not view.terminal:
                 self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
-
-    def _early_runs(self, obj: Object) -> list[RunView]:
-        """Runs that came before their policy, and have no owner yet."""
-        views = map(RunView.of, self._context.store.list(names.MAINTENANCE_RUN, obj["metadata"]["namespace"]))
-        return [
-            view
-            for view in views
-            if view.state is None and (view.policy_kind, view.policy) == (self._kind, obj["metadata"]["name"])
-        ]
 
     async def _trim_history(self, policy: Policy, runs: list[tuple[RunView, Object]]) -> datetime | None:
         spec: Any = policy.model.spec.history

@@ -7,7 +7,7 @@ from datetime import datetime
 import structlog
 
 from housekeeper_api import names
-from housekeeper_api.conditions import RunState
+from housekeeper_api.conditions import ConditionType, RunState
 from housekeeper_api.errors import InvalidResource
 from housekeeper_operator import policies
 from housekeeper_operator.cluster import kinds
@@ -15,7 +15,7 @@ from housekeeper_operator.cluster.errors import AlreadyExists, Conflict, Invalid
 from housekeeper_operator.context import Context
 from housekeeper_operator.decisions import lifecycle, run_status
 from housekeeper_operator.decisions.admission import Entry, Verdict, admit
-from housekeeper_operator.decisions.views import JobView, Object, RunView, is_controlled_by
+from housekeeper_operator.decisions.views import JobView, Object, RunView, condition, is_controlled_by
 from housekeeper_operator.desired.job import build_admission, build_job, template_hash
 from housekeeper_operator.policies import Policy
 from housekeeper_operator.reconcilers import lookup
@@ -37,9 +37,9 @@ class QueueReconciler:
         active: list[Entry] = []
         queued = 0
         for obj in self._context.store.list(names.MAINTENANCE_RUN):
-            view = RunView.of(obj)
-            if view.terminal or view.state is None:
+            if (condition(obj, ConditionType.SUCCEEDED) or {}).get("status") != "Unknown":
                 continue
+            view = RunView.of(obj)
             policy = self._policy_of(view)
             entry = _entry(view, policy)
             if view.active or self._started(obj, view):
