@@ -17,14 +17,14 @@ def test_the_edit_role_is_enough_for_all_three_kinds(site: Site, kubectl) -> Non
     }
     site.api.create(f"/apis/rbac.authorization.k8s.io/v1/namespaces/{site.namespace}/rolebindings", binding)
 
-    def may(verb: str, resource: str) -> bool:
-        answer = kubectl("auth", "can-i", verb, resource, "-n", site.namespace, "--as=alice", check=False)
+    def may(verb: str, resource: str, *options: str) -> bool:
+        answer = kubectl("auth", "can-i", verb, resource, *options, "-n", site.namespace, "--as=alice", check=False)
         return answer.stdout.strip() == "yes"
 
     for kind in ("cleanuppolicies", "healthchecks", "maintenanceruns"):
         for verb in ("get", "list", "watch", "create", "update", "patch", "delete"):
             site.wait_for(lambda verb=verb, kind=kind: may(verb, f"{kind}.housekeeper.dev"), 20, f"right to {verb}")
-        assert not may("update", f"{kind}.housekeeper.dev/status")
+        assert not may("update", f"{kind}.housekeeper.dev", "--subresource=status")
     site.slow_check("mine", 1)
     manifest = {
         "apiVersion": "housekeeper.dev/v1alpha1",
