@@ -7,13 +7,18 @@ the reason of the pod, the condition of the Job, and at last Unknown. The result
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 from datetime import datetime
 from typing import Final
 
+from pydantic import ValidationError
+
 from housekeeper_api.conditions import RunState
 from housekeeper_api.exit_codes import ExitCode
-from housekeeper_api.result import Result, ResultError
-from housekeeper_operator.decisions.views import JobView, PodView
+from housekeeper_api.maintenance_run import RunResult
+from housekeeper_api.result import Result, ResultError, as_dict
+from housekeeper_operator.decisions.views import JobView, Object, PodView
 
 MAX_MESSAGE: Final = 1024
 """Longest message in a condition, characters."""
@@ -32,7 +37,10 @@ class Outcome:
     """CamelCase cause: OOMKilled, Evicted, ImagePullBackOff, PermissionDenied …"""
     message: str
     retryable: bool
-    result: Result | None = None
+    result: Object | None = None
+    """`status.result` of the run, or None where the worker's numbers are lost."""
+    said: str = ""
+    """What the worker itself said, or empty."""
     finished: datetime | None = None
 
 
@@ -60,7 +68,26 @@ def of_pod(pod: PodView, job: JobView | None) -> Outcome:
             f"look at the node {pod.node or '(none)'} and its kubelet's log.",
             retryable=True,
         )
-    return dataclasses.replace(outcome, message=_clip(outcome.message), finished=pod.finished)
+    return dataclasses.replace(
+        outcome, reason=word(outcome.reason), message=_clip(outcome.message), finished=pod.finished
+    )
+
+
+def is_conclusive(pod: PodView) -> bool:
+    """Whether nothing more can come of a pod that has ended.
+
+    The end of the container is told a second or two before the phase, and only with the phase comes the reason: until
+    then a worker that was stopped at its deadline or evicted looks as if somebody had killed it.
+    """
+    if pod.over:
+        return True
+    result = _read(pod)
+    return result is not None and result.outcome != "Cancelled"
+
+
+def word(reason: str, default: str = "Unknown") -> str:
+    """A reason of the kubelet as one of ours: letters and digits (`OutOfhugepages-2Mi` has others), at most 64."""
+    return re.sub(r"[^A-Za-z0-9]|^[^A-Za-z]+", "", reason, flags=re.ASCII)[:64] or default
 
 
 def of_vanished_pod(job: JobView | None, pod_name: str) -> Outcome:
@@ -73,16 +100,20 @@ def of_vanished_pod(job: JobView | None, pod_name: str) -> Outcome:
             "the log of the pod, where your cluster keeps logs.",
             retryable=False,
         )
-    known = _of_job(job)
     name = pod_name or "of the Job"
-    if known is None or known.reason == "BackoffLimitExceeded":
+    if job.complete:
         return Outcome(
-            RunState.FAILED,
-            "PodDeleted",
-            f"Pod {name} was deleted before its result could be read (node removed, drained or taken down by hand).",
-            retryable=True,
+            RunState.SUCCEEDED,
+            "Succeeded",
+            f"Done, but pod {name} was deleted before its numbers could be read.",
+            retryable=False,
         )
-    return known
+    return _of_job(job) or Outcome(
+        RunState.FAILED,
+        "PodDeleted",
+        f"Pod {name} was deleted before its result could be read (node removed, drained or taken down by hand).",
+        retryable=True,
+    )
 
 
 def not_started(pod: PodView | None, job_events: str, waited_seconds: float) -> Outcome:
@@ -102,6 +133,9 @@ def pending_reason(pod: PodView | None, events: str) -> tuple[str, str]:
         if events:
             return "PodNotCreated", f"The Job could not make its pod: {events}"
         return "PodNotCreated", "The Job has not made its pod yet; is the Job controller running?"
+    if pod.unschedulable and "persistentvolumeclaim" in pod.unschedulable.lower():
+        advice = "Make the claim, correct its name, or see why it is not bound: kubectl describe persistentvolumeclaim."
+        return "VolumeNotReady", f"The volume is not there: {pod.unschedulable} {advice}"
     if pod.unschedulable:
         why = f"No node takes the pod: {pod.unschedulable}"
         return "Unschedulable", f"{why} Check spec.pod (resources, nodeSelector) and where the volume can be attached."
@@ -109,7 +143,7 @@ def pending_reason(pod: PodView | None, events: str) -> tuple[str, str]:
         why = f"The worker image cannot be pulled ({pod.waiting_reason}): {pod.waiting_message}"
         return "ImagePullFailed", f"{why} Check the chart's worker.image and spec.pod.imagePullSecrets."
     if pod.waiting_reason and pod.waiting_reason not in {"ContainerCreating", "PodInitializing"}:
-        return pod.waiting_reason, f"The container cannot be made: {pod.waiting_message}"
+        return word(pod.waiting_reason), f"The container cannot be made: {pod.waiting_message or pod.waiting_reason}"
     if not pod.node:
         return "Unscheduled", "The pod has no node yet; is the scheduler running?"
     if events:
@@ -118,25 +152,52 @@ def pending_reason(pod: PodView | None, events: str) -> tuple[str, str]:
 
 
 def _of_message(pod: PodView) -> Outcome | None:
-    if not pod.termination_message:
-        return None
-    try:
-        result = Result.from_json(pod.termination_message)
-    except ResultError:
-        return None
-    state = STATES.get(result.outcome)
-    if state is None:
+    result = _read(pod)
+    if result is None:
         return None
     reason: str = result.outcome
     message = result.message or f"The worker says {result.outcome} and gives no reason."
+    numbers = _numbers(result)
+    if numbers is None and (result.cleanup is not None or result.checks is not None):
+        message += " (Its numbers are not understood: operator and worker image are of different releases.)"
     if result.outcome == "Cancelled":
         # The worker only knows that it was told to stop; the pod may know by whom.
         cause = _of_pod_reason(pod)
         if cause is not None:
-            return dataclasses.replace(cause, message=f"{cause.message} The worker: {message}", result=result)
+            return dataclasses.replace(
+                cause, message=f"{cause.message} The worker: {message}", result=numbers, said=message
+            )
         reason = "Interrupted"
-        message = f"Interrupted: its pod was told to stop. {message}"
-    return Outcome(state, reason, message, result.outcome in RETRYABLE, result)
+        return Outcome(
+            RunState.FAILED, reason, f"Interrupted: its pod was told to stop. {message}", True, numbers, message
+        )
+    return Outcome(STATES[result.outcome], reason, message, result.outcome in RETRYABLE, numbers, message)
+
+
+def _read(pod: PodView) -> Result | None:
+    """The worker's result, or None when it left none that can be read."""
+    if not pod.termination_message:
+        return None
+    try:
+        result = Result.from_json(pod.termination_message)
+    except (ResultError, RecursionError):
+        return None
+    return result if isinstance(result.outcome, str) and result.outcome in STATES else None
+
+
+def _numbers(result: Result) -> Object | None:
+    """`status.result`, or None where the API server would refuse it, and with it all else that there is to say."""
+    plain = as_dict(result)
+    if result.cleanup is not None:
+        members = {"cleanup": plain["cleanup"]}
+    elif result.checks is not None:
+        members = {"health": {"checks": plain["checks"]}}
+    else:
+        return None
+    try:
+        return RunResult.model_validate_json(json.dumps(members)).to_object()
+    except ValidationError:
+        return None
 
 
 def _of_exit(pod: PodView) -> Outcome | None:
@@ -152,7 +213,15 @@ def _of_exit(pod: PodView) -> Outcome | None:
         )
     if pod.reason in {"Evicted", "DeadlineExceeded"}:
         return None
-    said = f" Its last words: {pod.termination_message.strip()[:300]}" if pod.termination_message.strip() else ""
+    if pod.started is None and pod.termination_reason in {"StartError", "ContainerCannotRun"}:
+        return Outcome(
+            RunState.FAILED,
+            pod.termination_reason,
+            f"The container of pod {pod.name} could not be started: {_last_words(pod)} "
+            "Check the chart's worker.image and spec.pod.",
+            retryable=True,
+        )
+    said = f" Its last words: {_last_words(pod)}" if pod.termination_message.strip() else ""
     log = f"See kubectl logs {pod.name}.{said}"
     match pod.exit_code:
         case ExitCode.SUCCEEDED:
@@ -177,7 +246,7 @@ def _of_exit(pod: PodView) -> Outcome | None:
                 retryable=False,
             )
         case code if code in {KILLED, TERMINATED}:
-            if pod.disrupted:
+            if pod.disrupted or pod.reason:
                 return None
             return Outcome(
                 RunState.FAILED,
@@ -208,7 +277,7 @@ def _of_pod_reason(pod: PodView) -> Outcome | None:
                     RunState.FAILED,
                     "DeadlineExceeded",
                     f"Pod {pod.name} reached its deadline before the worker started: "
-                    f"{pod.waiting_message or pod.message}",
+                    f"{pod.waiting_message or pod.message or pending_reason(pod, '')[1]}",
                     retryable=False,
                 )
             return Outcome(
@@ -221,22 +290,32 @@ def _of_pod_reason(pod: PodView) -> Outcome | None:
         case "":
             if pod.disrupted:
                 return Outcome(RunState.FAILED, "Disrupted", f"Pod {pod.name} was stopped: {pod.disrupted}", True)
+            if pod.phase == "Succeeded":
+                message = f"Done, but its numbers were lost with the state of pod {pod.name}."
+                return Outcome(RunState.SUCCEEDED, "Succeeded", message, retryable=False)
             return None
         case reason:
             return Outcome(RunState.FAILED, reason, pod.message or f"Pod {pod.name}: {reason}.", retryable=True)
 
 
 def _of_job(job: JobView | None) -> Outcome | None:
-    if job is None or not job.failure_reason:
+    """What the Job says. That its one attempt failed (BackoffLimitExceeded) explains nothing."""
+    if job is None or job.failure_reason in {"", "BackoffLimitExceeded"}:
         return None
     timed_out = job.failure_reason == "DeadlineExceeded"
     return Outcome(
         RunState.TIMED_OUT if timed_out else RunState.FAILED,
-        job.failure_reason,
+        word(job.failure_reason),
         f"Job {job.name} failed: {job.failure_message}",
         retryable=True,
     )
 
 
+def _last_words(pod: PodView) -> str:
+    return pod.termination_message.strip()[:300]
+
+
 def _clip(message: str) -> str:
+    # Half a pair of surrogates (JSON can spell one) has no UTF-8.
+    message = message.encode(errors="replace").decode()
     return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -13,6 +14,7 @@ from housekeeper_operator.decisions.views import Object, PodView, RunView, forma
 
 MAX_ATTEMPT_MESSAGE = 512
 MAX_PODS = 10
+QUEUED_MESSAGE = "Waits for admission."
 
 
 def status_after(run: Object, view: RunView, decision: Decision, pods: list[PodView], now: datetime) -> Object:
@@ -25,6 +27,7 @@ def status_after(run: Object, view: RunView, decision: Decision, pods: list[PodV
     old_status = run.get("status") or {}
     if decision.adopt_job:
         attempts = [{"job": decision.adopt_job}]
+        decision = dataclasses.replace(decision, state=RunState.QUEUED, message=QUEUED_MESSAGE)
     if decision.outcome is not None and attempts:
         attempts[-1] |= {
             "completionTime": format_time(decision.outcome.finished or now),
@@ -47,9 +50,8 @@ def status_after(run: Object, view: RunView, decision: Decision, pods: list[PodV
         status["queue"] = {"reason": decision.waiting[0], "message": decision.waiting[1][:MAX_ATTEMPT_MESSAGE]}
     if decision.next_attempt is not None:
         status["nextAttemptTime"] = format_time(decision.next_attempt)
-    state = RunState.QUEUED if decision.adopt_job else decision.state
-    if state is not None:
-        status |= _state(run, view, state, decision, now)
+    if decision.state is not None:
+        status |= _state(run, view, decision.state, decision, now)
     return {member: value for member, value in status.items() if value != old_status.get(member)}
 
 
@@ -60,8 +62,7 @@ def queued_again(run: Object, view: RunView, job: str, now: datetime) -> Object:
         attempts[-1] = {"job": job}
     else:
         attempts.append({"job": job})
-    status: Object = {"attempts": attempts[-10:]}
-    return status | _state(run, view, RunState.QUEUED, Decision(message="Waits for admission."), now)
+    return {"attempts": attempts[-10:]} | _state(run, view, RunState.QUEUED, Decision(message=QUEUED_MESSAGE), now)
 
 
 def admitted(run: Object, view: RunView, mode: str, now: datetime) -> Object:

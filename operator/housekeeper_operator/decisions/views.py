@@ -6,24 +6,30 @@ A view never fails on an object that the API server accepted: what is absent is 
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from housekeeper_api import names
 from housekeeper_api.conditions import ACTIVE_STATES, TERMINAL_STATES, ConditionType, RunState
+from housekeeper_api.task import Task, TaskError
 
 Object = dict[str, Any]
 
+EPOCH: Final = datetime.fromtimestamp(0, UTC)
+FAR: Final = datetime(9000, 1, 1, tzinfo=UTC)
+"""Times from here on are none: anybody may write one into an annotation, and adding a span to it must not overflow."""
+
 
 def parse_time(text: str | None) -> datetime | None:
-    """A time of the Kubernetes API (RFC 3339) in UTC, or None when absent or not a time."""
+    """A time of the Kubernetes API (RFC 3339) in UTC, or None when absent or not a time from 1970 to the year 9000."""
     if not text:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment if EPOCH <= moment < FAR else None
 
 
 def format_time(moment: datetime) -> str:
@@ -88,7 +94,12 @@ class PodView:
     @property
     def ended(self) -> bool:
         """Whether the worker in it will never say more than it has."""
-        return self.exit_code is not None or self.phase in {"Succeeded", "Failed"}
+        return self.exit_code is not None or self.over
+
+    @property
+    def over(self) -> bool:
+        """Whether the kubelet has said its last word too: it names the reason a moment after the container's end."""
+        return self.phase in {"Succeeded", "Failed"}
 
     @classmethod
     def of(cls, pod: Object) -> PodView:
@@ -103,18 +114,19 @@ class PodView:
         waiting = state.get("waiting") or {}
         scheduled = condition(pod, "PodScheduled") or {}
         disruption = condition(pod, "DisruptionTarget") or {}
-        created = parse_time(meta.get("creationTimestamp"))
+        started = parse_time(running.get("startedAt") or terminated.get("startedAt"))
         return cls(
             name=meta["name"],
             uid=meta.get("uid", ""),
-            created=created or datetime.fromtimestamp(0, UTC),
+            created=parse_time(meta.get("creationTimestamp")) or EPOCH,
             phase=status.get("phase", "Pending"),
             node=spec.get("nodeName", ""),
             reason=status.get("reason", ""),
             message=status.get("message", ""),
             deleting="deletionTimestamp" in meta,
             active_deadline=spec.get("activeDeadlineSeconds"),
-            started=parse_time(running.get("startedAt") or terminated.get("startedAt")),
+            # A container that could not be started ends with the start of the epoch as its start.
+            started=None if started == EPOCH else started,
             finished=parse_time(terminated.get("finishedAt")),
             exit_code=terminated.get("exitCode"),
             termination_reason=terminated.get("reason", ""),
@@ -141,11 +153,15 @@ class JobView:
     deleting: bool
     finished: datetime | None
     """When it became Complete or Failed."""
+    complete: bool
+    """Whether its pod ended with exit code 0."""
     failure_reason: str
     """Reason of Failed (or FailureTarget): BackoffLimitExceeded, DeadlineExceeded … or empty."""
     failure_message: str
     slot: datetime | None
     """The slot that the CronJob controller made it for; None for a Job of ours or made by hand."""
+    timeout: timedelta | None
+    """Of the task that it was started with; None before that."""
 
     @classmethod
     def of(cls, job: Object) -> JobView:
@@ -156,19 +172,31 @@ class JobView:
         target = condition(job, "FailureTarget") or {}
         ended = failed if failed.get("status") == "True" else complete if complete.get("status") == "True" else None
         cause = failed if failed.get("status") == "True" else target if target.get("status") == "True" else {}
+        created = parse_time(meta.get("creationTimestamp")) or EPOCH
         return cls(
             name=meta["name"],
             uid=meta.get("uid", ""),
-            created=parse_time(meta.get("creationTimestamp")) or datetime.fromtimestamp(0, UTC),
+            created=created,
             suspended=bool(spec.get("suspend")),
             template_hash=annotations.get(names.TEMPLATE_HASH_ANNOTATION, ""),
             recorded=(meta.get("labels") or {}).get(names.RECORDED_LABEL) == "true",
             deleting="deletionTimestamp" in meta,
-            finished=None if ended is None else parse_time(ended.get("lastTransitionTime")),
+            finished=None if ended is None else parse_time(ended.get("lastTransitionTime")) or created,
+            complete=complete.get("status") == "True",
             failure_reason=cause.get("reason", ""),
             failure_message=cause.get("message", ""),
             slot=parse_time(annotations.get(names.SCHEDULED_TIMESTAMP_ANNOTATION)),
+            timeout=_timeout_of_task(spec),
         )
+
+
+def _timeout_of_task(job_spec: Object) -> timedelta | None:
+    metadata = (job_spec.get("template") or {}).get("metadata") or {}
+    task = (metadata.get("annotations") or {}).get(names.TASK_ANNOTATION)
+    try:
+        return timedelta(seconds=Task.from_json(task).timeout_seconds) if task else None
+    except (TaskError, OverflowError, ValueError):
+        return None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -204,6 +232,11 @@ class RunView:
         return self.state in ACTIVE_STATES
 
     @property
+    def of_slot(self) -> bool:
+        """Whether the schedule made it, and not a person."""
+        return self.trigger == "Schedule" and self.slot is not None
+
+    @property
     def replaced(self) -> bool:
         """Whether the operator made the current Job of a slot anew, in place of the CronJob's."""
         return self.slot is not None and bool(self.attempts) and self.job != self.name
@@ -235,7 +268,7 @@ class RunView:
             name=meta["name"],
             namespace=meta["namespace"],
             uid=meta["uid"],
-            created=parse_time(meta.get("creationTimestamp")) or datetime.fromtimestamp(0, UTC),
+            created=parse_time(meta.get("creationTimestamp")) or EPOCH,
             policy_kind=spec["policyRef"]["kind"],
             policy=spec["policyRef"]["name"],
             mode=spec.get("mode"),
