@@ -13,19 +13,47 @@ from housekeeper_api.conditions import GOOD_STATES, RunState
 from housekeeper_operator.decisions.views import Object, RunView, format_time
 
 RING: Final = 64
-"""How many uids of counted runs the status remembers. At most half of it is counted by one patch."""
+"""How many uids of counted runs the status remembers."""
 BATCH: Final = RING // 2
+"""How many runs one patch counts at most."""
 MAX_LAST_MESSAGE: Final = 512
 
 
-def order(runs: Iterable[tuple[RunView, Object]]) -> list[tuple[RunView, Object]]:
-    """Ended runs that are not recorded, in the order in which they count, one batch."""
+def unrecorded(runs: Iterable[tuple[RunView, Object]]) -> list[tuple[RunView, Object]]:
+    """Ended runs that do not say yet that they are counted, in the order of their end."""
     pending = [(view, run) for view, run in runs if view.terminal and not view.recorded]
-    return sorted(pending, key=lambda item: (item[0].completed or item[0].created, item[0].name))[:BATCH]
+    return sorted(pending, key=lambda item: (item[0].completed or item[0].created, item[0].name))
+
+
+def to_count(status: Object, runs: Iterable[tuple[RunView, Object]]) -> list[tuple[RunView, Object]]:
+    """Ended runs that are not counted yet, in the order in which they count, one batch.
+
+    What is counted must stay in the ring until its run says so too; a batch is never larger than the room for it.
+    """
+    pending = unrecorded(runs)
+    counted = set(status.get("recordedRuns") or ())
+    waiting = sum(view.uid in counted for view, _ in pending)
+    return [(view, run) for view, run in pending if view.uid not in counted][: min(BATCH, max(0, RING - waiting))]
+
+
+def count(status: Object, runs: Iterable[tuple[RunView, Object]]) -> Object:
+    """The status after `to_count(status, runs)`; `status` itself where nothing is to be counted."""
+    known = [*runs]
+    batch = to_count(status, known)
+    for view, run in batch:
+        status = count_run(status, view, run)
+    if not batch:
+        return status
+    needed = {view.uid for view, _ in unrecorded(known)}
+    ring = list(status["recordedRuns"])
+    spare = len(ring) - RING
+    for uid in [uid for uid in ring if uid not in needed][: max(0, spare)]:
+        ring.remove(uid)
+    return {**status, "recordedRuns": ring}
 
 
 def count_run(status: Object, view: RunView, run: Object) -> Object:
-    """The members of a policy's status that change when an ended run is counted; `status` itself when it was already.
+    """`status` with an ended run counted; `status` itself when it was already. The ring is not cut here.
 
     Skipped and cancelled runs are told (`lastSkip`, `lastRun`) and enter no total. A dry run removes nothing, so it
     adds nothing to `removed` and `bytesFreed`.
@@ -33,36 +61,43 @@ def count_run(status: Object, view: RunView, run: Object) -> Object:
     counted = list(status.get("recordedRuns") or ())
     if view.uid in counted:
         return status
-    after = dict(status)
-    after["recordedRuns"] = [*counted, view.uid][-RING:]
+    after = {**status, "recordedRuns": [*counted, view.uid]}
     ended = format_time(view.completed or view.created)
-    if view.slot is not None:
-        slot = format_time(view.slot)
-        after["lastScheduleTime"] = max(slot, after.get("lastScheduleTime") or slot)
     if view.state is RunState.SKIPPED:
-        reason = _reason(run)
-        after["lastSkip"] = {"time": ended, "reason": reason, "message": view.message[:MAX_LAST_MESSAGE]}
+        skip = {
+            "time": format_time(view.slot) if view.slot is not None else ended,
+            "reason": _reason(run),
+            "message": view.message[:MAX_LAST_MESSAGE],
+        }
+        if skip["time"] >= (status.get("lastSkip") or skip)["time"]:
+            after["lastSkip"] = skip
         return after
-    after["lastRun"] = last_run(view, run)
-    after["lastRunTime"] = ended
+    if view.slot is not None:
+        after["lastScheduleTime"] = _later(format_time(view.slot), status.get("lastScheduleTime"))
+    if ended >= (status.get("lastRunTime") or ended):
+        after["lastRun"] = last_run(view, run)
+        after["lastRunTime"] = ended
     if view.state is RunState.CANCELLED:
         return after
-    totals = {**none_of("CleanupPolicy"), **(status.get("totals") or {})}
+    totals = {**none_of(view.policy_kind), **(status.get("totals") or {})}
     totals["runs"] += 1
-    good = view.state in GOOD_STATES
-    if good:
-        after["lastSuccessTime"] = ended
+    if view.state in GOOD_STATES:
+        after["lastSuccessTime"] = _later(ended, status.get("lastSuccessTime"))
         after["consecutiveFailures"] = 0
     else:
         totals["failures"] += 1
         after["consecutiveFailures"] = int(status.get("consecutiveFailures") or 0) + 1
-    removed, freed = removed_and_freed(run)
-    totals["removed"] += removed
-    totals["bytesFreed"] += freed
-    if view.policy_kind == "HealthCheck":
-        totals = {key: totals[key] for key in none_of("HealthCheck")}
+    if view.policy_kind == "CleanupPolicy":
+        removed, freed = removed_and_freed(run)
+        totals["removed"] += removed
+        totals["bytesFreed"] += freed
     after["totals"] = totals
     return after
+
+
+def _later(this: str, other: str | None) -> str:
+    """The later of two times in the form of the API, which sorts as text."""
+    return max(this, other or this)
 
 
 def none_of(kind: str) -> Object:

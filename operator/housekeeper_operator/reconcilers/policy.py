@@ -142,11 +142,9 @@ class PolicyReconciler:
         now = self._context.now()
         before: Object = obj.get("status") or {}
         status: Object = {"consecutiveFailures": 0, "totals": totals.none_of(self._kind), **before}
-        newly_counted = [
-            (view, run) for view, run in totals.order(runs) if view.uid not in (before.get("recordedRuns") or ())
-        ]
+        newly_counted = totals.to_count(before, runs)
+        status = totals.count(status, runs)
         for view, run in newly_counted:
-            status = totals.count_run(status, view, run)
             if policy is not None and isinstance(policy.model, HealthCheck):
                 status = self._fold_checks(status, policy.model, view, run, now)
         generation = int(obj["metadata"].get("generation") or 0)
