@@ -40,9 +40,8 @@ def fold_checks(
             "result": result,
             "consecutiveFailures": failures,
             "consecutiveSuccesses": successes,
-            "lastTransitionTime": previous["lastTransitionTime"]
-            if previous.get("result") == result
-            else format_time(now),
+            "lastTransitionTime": (previous.get("lastTransitionTime") if previous.get("result") == result else None)
+            or format_time(now),
             "message": str(report.get("message", ""))[:128],
         }
         for member in ("value", "unit"):
@@ -73,7 +72,13 @@ def healthy(
     if tripped:
         return False, "ChecksFailing", _list(tripped)
     if was == "False":
-        recovering = [item for item in checks if item["consecutiveSuccesses"] < success_threshold]
+        recovering = [
+            item
+            for item in checks
+            if item["consecutiveSuccesses"] < success_threshold
+            # One that never could be carried out is not what failed.
+            and (item["result"] != "Unknown" or item["consecutiveFailures"] > 0)
+        ]
         if failing or recovering:
             return False, "Recovering", "Not passed often enough since: " + _list(failing or recovering)
     unknown = [item for item in checks if item["result"] == "Unknown"]
