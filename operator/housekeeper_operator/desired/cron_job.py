@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 from housekeeper_api import names
@@ -12,6 +13,8 @@ from housekeeper_operator.desired.job import build_job_spec, digest, template_ha
 from housekeeper_operator.desired.pod import labels
 
 HISTORY_LIMIT: Final = 10
+SMALL: Final = {"n": Decimal("1e-9"), "u": Decimal("1e-6")}
+"""Suffixes that only the API server writes."""
 
 
 def build_cron_job(
@@ -83,6 +86,9 @@ def is_current(existing: Object, desired: Object) -> bool:
 
 
 def _covers(existing: object, desired: object) -> bool:
+    if not desired:
+        # The API server leaves out what is empty.
+        return not existing
     if isinstance(desired, dict):
         return isinstance(existing, dict) and all(_covers(existing.get(key), value) for key, value in desired.items())
     if isinstance(desired, list):
@@ -91,17 +97,23 @@ def _covers(existing: object, desired: object) -> bool:
             and len(existing) == len(desired)
             and all(_covers(one, other) for one, other in zip(existing, desired, strict=True))
         )
-    if existing == desired or (not desired and existing in (None, False, "", 0)):
+    if existing == desired:
         return True
     return isinstance(existing, str) and isinstance(desired, str) and _same_quantity(existing, desired)
 
 
 def _same_quantity(existing: str, desired: str) -> bool:
-    """The API server writes quantities its own way: 0.5 becomes 500m."""
+    """The API server writes quantities its own way: 0.5 becomes 500m, and 0.0001 becomes 100u."""
     try:
-        return parse_quantity(existing) == parse_quantity(desired)
+        return _quantity(existing) == _quantity(desired)
     except ValueError:
         return False
+
+
+def _quantity(text: str) -> Decimal:
+    if text[-1:] in SMALL:
+        return parse_quantity(text[:-1]) * SMALL[text[-1]]
+    return parse_quantity(text)
 
 
 def merge_into(existing: Object, desired: Object) -> Object:
