@@ -20,7 +20,10 @@ def owner_reference(kind: str, policy: Object) -> Object:
 
 
 def build_scheduled_run(kind: names.PolicyKind, policy: Object, job: Object, ttl: str) -> Object:
-    """The record of `job`, under the same name. `ttl` is a duration of the API, such as `7d`."""
+    """The record of `job`, under the same name. `ttl` is a duration of the API, such as `7d`.
+
+    A Job without a slot was made from the CronJob by hand (`kubectl create job --from=cronjob/…`).
+    """
     slot = parse_time((job["metadata"].get("annotations") or {}).get(names.SCHEDULED_TIMESTAMP_ANNOTATION))
     annotations = {} if slot is None else {names.SCHEDULED_TIMESTAMP_ANNOTATION: format_time(slot)}
     return {
@@ -35,7 +38,7 @@ def build_scheduled_run(kind: names.PolicyKind, policy: Object, job: Object, ttl
         },
         "spec": {
             "policyRef": {"kind": kind, "name": policy["metadata"]["name"]},
-            "trigger": "Schedule",
+            "trigger": "Manual" if slot is None else "Schedule",
             "ttl": ttl,
         },
     }
