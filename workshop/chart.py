@@ -9,12 +9,11 @@ import re
 import subprocess
 import sys
 
-from workshop.project import KUBERNETES_VERSION, ROOT
+from workshop.project import KUBERNETES_VERSION, ROOT, read
 
 CHART = "charts/housekeeper"
 CRD_SOURCES = "crds"
 CRD_COPIES = f"{CHART}/files/crds"
-VALUES_REFERENCE = "docs/reference/values.md"
 MANIFESTS = "dist/housekeeper.yaml"
 MANIFESTS_NAMESPACE = "housekeeper-system"
 
@@ -82,35 +81,26 @@ def values(text: str) -> list[Value]:
     return found
 
 
-def generated() -> dict[str, str]:
-    """Every file that is made from another one by this module: path and content."""
-    files: dict[str, str] = {}
-    for name in sorted(os.listdir(os.path.join(ROOT, CRD_SOURCES))):
-        if name.endswith(".yaml"):
-            files[f"{CRD_COPIES}/{name}"] = _read(f"{CRD_SOURCES}/{name}")
-    files[VALUES_REFERENCE] = _values_reference(values(_read(f"{CHART}/values.yaml")))
-    return files
+def crd_copies() -> dict[str, str]:
+    """The chart's copies of the generated CustomResourceDefinitions: path and content."""
+    names = sorted(name for name in os.listdir(os.path.join(ROOT, CRD_SOURCES)) if name.endswith(".yaml"))
+    return {f"{CRD_COPIES}/{name}": read(f"{CRD_SOURCES}/{name}") for name in names}
 
 
-def write() -> None:
-    """Write what is generated, and remove copies whose source is gone."""
-    files = generated()
-    for name in os.listdir(os.path.join(ROOT, CRD_COPIES)) if os.path.isdir(os.path.join(ROOT, CRD_COPIES)) else []:
-        if f"{CRD_COPIES}/{name}" not in files:
-            os.unlink(os.path.join(ROOT, CRD_COPIES, name))
-    for path, text in files.items():
-        os.makedirs(os.path.join(ROOT, os.path.dirname(path)), exist_ok=True)
-        with open(os.path.join(ROOT, path), "w", encoding="utf-8") as file:
-            file.write(text)
-
-
-def out_of_date() -> list[str]:
-    """Generated files that are not what they would be now. `make generate` mends them."""
-    files = generated()
-    found = [f"{path} is out of date" for path, text in files.items() if _read_or_none(path) != text]
-    copies = os.listdir(os.path.join(ROOT, CRD_COPIES)) if os.path.isdir(os.path.join(ROOT, CRD_COPIES)) else []
-    found.extend(f"{CRD_COPIES}/{name} has no source" for name in copies if f"{CRD_COPIES}/{name}" not in files)
-    return found
+def values_reference() -> str:
+    """The table of all values, in Markdown."""
+    entries = values(read(f"{CHART}/values.yaml"))
+    lines = [
+        "# Values of the chart",
+        "",
+        "Generated from `charts/housekeeper/values.yaml` by `make generate`. Whatever is not listed here is refused at",
+        "installation.",
+        "",
+        "| value | default | meaning |",
+        "| --- | --- | --- |",
+        *(f"| `{entry.path}` | `{entry.default}` | {entry.description} |" for entry in entries),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def write_manifests(*arguments: str) -> str:
@@ -128,29 +118,3 @@ def write_manifests(*arguments: str) -> str:
     with open(os.path.join(ROOT, MANIFESTS), "w", encoding="utf-8") as file:
         file.write(namespace + text)
     return MANIFESTS
-
-
-def _values_reference(entries: list[Value]) -> str:
-    lines = [
-        "# Values of the chart",
-        "",
-        "Generated from `charts/housekeeper/values.yaml` by `make generate`. Whatever is not listed here is refused at",
-        "installation.",
-        "",
-        "| value | default | meaning |",
-        "| --- | --- | --- |",
-        *(f"| `{entry.path}` | `{entry.default}` | {entry.description} |" for entry in entries),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _read(path: str) -> str:
-    with open(os.path.join(ROOT, path), encoding="utf-8") as file:
-        return file.read()
-
-
-def _read_or_none(path: str) -> str | None:
-    try:
-        return _read(path)
-    except FileNotFoundError:
-        return None

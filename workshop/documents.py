@@ -17,7 +17,7 @@ from housekeeper_api.cleanup_policy import CleanupPolicy
 from housekeeper_api.errors import InvalidResource
 from housekeeper_api.health_check import HealthCheck
 from housekeeper_api.maintenance_run import MaintenanceRun
-from workshop.project import ROOT, tracked_files
+from workshop.project import ROOT, read, tracked_files
 
 MODELS: dict[str, Any] = {
     names.CLEANUP_POLICY: CleanupPolicy,
@@ -46,12 +46,6 @@ class Block:
 def documents() -> list[str]:
     """Paths of all Markdown files of the project."""
     return [path for path in tracked_files() if path.endswith(".md")]
-
-
-def read(path: str) -> str:
-    """The text of a tracked file."""
-    with open(os.path.join(ROOT, path), encoding="utf-8") as file:
-        return file.read()
 
 
 def blocks(path: str, text: str) -> Iterator[Block]:

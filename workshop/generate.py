@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from workshop import chart
+from workshop import derived
 from workshop.project import run
 
 
 def main() -> int:
     """The API's files first, since the chart's copies are made from them."""
     run(sys.executable, "-m", "housekeeper_api.schema", "write")
-    chart.write()
+    derived.write()
     return 0
 
 

@@ -37,3 +37,9 @@ def tracked_files() -> list[str]:
         text=True,
     ).stdout
     return sorted(path for path in set(listing.split("\0")) if path and os.path.isfile(os.path.join(ROOT, path)))
+
+
+def read(path: str) -> str:
+    """The text of a file of the project."""
+    with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+        return file.read()

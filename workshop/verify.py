@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 
-from workshop import chart, documents, kubernetes_schemas, requirement_files, tracked_files
+from workshop import chart, derived, documents, kubernetes_schemas, requirement_files, tracked_files
 from workshop.project import KUBERNETES_VERSION, ROOT, run
 
 VARIANTS = {
@@ -102,7 +102,7 @@ CHECKS = (
     ),
     Check("lint (ruff check)", command("ruff", "check", "--quiet", "."), ".venv/bin/ruff check --fix ."),
     Check("generated API files", command(sys.executable, "-m", "housekeeper_api.schema", "check"), "make generate"),
-    Check("generated chart files", listing(chart.out_of_date), "make generate"),
+    Check("other generated files", listing(derived.out_of_date), "make generate"),
     Check("requirements/*.txt", listing(requirement_files.problems), "make lock"),
     Check("documents and examples", listing(documents.problems), "correct the documents"),
     Check("no registries, no machines", listing(tracked_files.problems), "remove what is listed"),

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from workshop import chart
-from workshop.documents import read
+from workshop.project import read
 
 Grant = tuple[str, str, str]
 """API group, resource, verb."""

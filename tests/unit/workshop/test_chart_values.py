@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from workshop import chart
-from workshop.documents import read
+from workshop.project import read
 
 VALUES = read(f"{chart.CHART}/values.yaml")
 SCHEMA = json.loads(read(f"{chart.CHART}/values.schema.json"))

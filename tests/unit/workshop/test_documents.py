@@ -6,6 +6,7 @@ import pytest
 
 from workshop import documents
 from workshop.documents import Block
+from workshop.project import read
 
 
 def test_every_link_and_every_block_of_the_documents_holds() -> None:
@@ -13,7 +14,7 @@ def test_every_link_and_every_block_of_the_documents_holds() -> None:
 
 
 def test_every_example_is_listed() -> None:
-    listed = documents.read("examples/README.md")
+    listed = read("examples/README.md")
     for path in documents.tracked_files():
         if path.startswith("examples/") and path.endswith(".yaml"):
             assert f"]({path.removeprefix('examples/')})" in listed, path

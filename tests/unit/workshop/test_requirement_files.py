@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from workshop import requirement_files
-from workshop.documents import read
+from workshop.project import read
 
 
 def test_the_files_are_as_pyproject_says() -> None:
