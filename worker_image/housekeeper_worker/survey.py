@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import compress
 from typing import Final
 
-from housekeeper_worker.retention.decide import Lines, Verdict, decide, is_old, reason
+from housekeeper_worker.retention.decide import Lines, Verdict, decide, is_old, is_settled, reason
 from housekeeper_worker.retention.plan import Plan
 from housekeeper_worker.retention.select import Selector
 from housekeeper_worker.stop import Stop
@@ -113,13 +113,18 @@ class Survey:
         """Decide about files, and add those that go to `going`."""
         tally, lines = self.tally, self._lines[number]
         modified = [stat.st_mtime_ns for stat in stats]
-        pairs: Iterable[tuple[Entry, os.stat_result]] = zip(block, stats, strict=True)
-        if self._on_decision is None and not tally.wants_sample(Verdict.YOUNG) and max(modified, default=0) <= clock:
-            # Nobody wants to see the young ones, which mostly are the most: they are counted in one go.
+        if self._only_counts(Verdict.YOUNG) and max(modified, default=0) <= clock:
+            # Mostly the most, and nobody wants to see them one by one: counted in one go.
             old = [is_old(time_, lines) for time_ in modified]
-            pairs = compress(pairs, old)
+            block, stats = list(compress(block, old)), list(compress(stats, old))
             tally.verdicts[Verdict.YOUNG] += old.count(False)
-        for entry, stat in pairs:
+            # Likewise the old ones, if even the one that changed last is settled.
+            latest = [max(stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats]
+            if latest and self._only_counts(Verdict.REMOVE) and is_settled(max(latest), lines):
+                tally.verdicts[Verdict.REMOVE] += len(stats)
+                going.extend(zip([entry.name for entry in block], stats, strict=True))
+                return
+        for entry, stat in zip(block, stats, strict=True):
             verdict = decide(stat.st_mtime_ns, stat.st_ctime_ns, lines, clock)
             tally.verdicts[verdict] += 1
             if verdict is Verdict.REMOVE:
@@ -129,6 +134,10 @@ class Survey:
                 tally.add_sample(_join(window.directory, entry.name), verdict, why)
             if self._on_decision is not None:
                 self._on_decision(_join(window.directory, entry.name), number, verdict, stat)
+
+    def _only_counts(self, verdict: Verdict) -> bool:
+        """Whether decisions of this kind are only counted: nobody listens, and there are examples enough."""
+        return self._on_decision is None and not self.tally.wants_sample(verdict)
 
     def _stat_one_by_one(self, window: Window, block: list[Entry]) -> tuple[list[Entry], list[os.stat_result]]:
         """What can be had of a block in which some file cannot."""

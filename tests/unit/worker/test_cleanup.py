@@ -300,3 +300,22 @@ def test_kept_and_removed_together_are_what_was_selected(tree: dict[str, int], l
         assert len(before - after) * 100 <= limit * len(decided)
         assert going == {path for path in decided if tree[path.decode()] >= 30}  # 30 days ago, when it was written
         assert counters(carry_out(task)).removed == 0
+
+
+def test_files_by_the_hundred_are_decided_as_each_by_itself(volume: Path) -> None:
+    """Old, young, future and settling files in one directory, more than are looked at in one go."""
+    for number in range(1200):
+        write(volume / f"{number:04}", days=(OLD, 1, OLD, 3)[number % 4])
+    write(volume / "future", days=-5)
+    listened: dict[bytes, Verdict] = {}
+    task = cleanup_task(volume, mode="DryRun")
+    carry_out(task, on_decision=lambda path, _rule, verdict, _stat: listened.update({path: verdict}))
+    done = counters(carry_out(task))
+    assert (done.matched, done.removed, done.skipped) == (1201, 600, {"future": 1})
+    assert list(listened.values()).count(Verdict.REMOVE) == 600
+    for number in range(0, 1200, 8):
+        os.chmod(volume / f"{number:04}", 0o600)
+    settled = counters(carry_out(cleanup_task(volume, settle=60)))
+    assert settled.skipped == {"future": 1, "settling": 600}
+    assert counters(carry_out(cleanup_task(volume, settle=60), later=1)).removed == 600
+    assert len(files_below(volume)) == 601

@@ -39,6 +39,11 @@ def is_old(modified: int, lines: Lines) -> bool:
     return modified < lines.old_before
 
 
+def is_settled(time: int, lines: Lines) -> bool:
+    """Whether a change at `time` is long enough ago."""
+    return time <= lines.settled_until
+
+
 def decide(modified: int, changed: int, lines: Lines, clock: int) -> Verdict:
     """Decide about a file by its modification and change times. `clock` is the time at which it was looked at.
 
@@ -46,9 +51,9 @@ def decide(modified: int, changed: int, lines: Lines, clock: int) -> Verdict:
     """
     if not is_old(modified, lines):
         return Verdict.FUTURE if modified > clock else Verdict.YOUNG
-    if modified > lines.settled_until:
+    if not is_settled(modified, lines):
         return Verdict.SETTLING
-    if changed > lines.settled_until:
+    if not is_settled(changed, lines):
         return Verdict.SETTLING_BY_CHANGE_TIME
     return Verdict.REMOVE
 
