@@ -40,7 +40,7 @@ is once an hour, `H/5 * * * *` every five minutes, `H(0-29) 3 * * *` in the firs
 a time zone with daylight saving time, `H` does not pick the hours 0 to 2. `status.schedule` shows what it became.
 `@daily` and its like, `L`, `W`, `#`, `?` and seconds are not supported.
 
-**Globs** match the whole path below the root of the volume (below `path`, where it is set): `*` and `?` stop at `/`,
+**Globs** match the whole path from the root of the volume, also where `path` is set: `*` and `?` stop at `/`,
 `**` does not, a leading dot matches. `.housekeeper`, Housekeeper's own directory, is invisible to all of them.
 """
 
