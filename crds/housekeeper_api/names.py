@@ -52,6 +52,8 @@ CRON_JOB_PREFIXES: Final = {CLEANUP_POLICY: "clp", HEALTH_CHECK: "hck"}
 CONTAINER: Final = "worker"
 TASK_DIRECTORY: Final = "/etc/housekeeper"
 TASK_FILE: Final = "/etc/housekeeper/task.json"
+TARGET_VOLUME: Final = "target"
+"""Name of the pod's volume with the claim of a CleanupPolicy."""
 TARGET_MOUNT: Final = "/volumes/target"
 VOLUMES_DIRECTORY: Final = "/volumes"
 """Claims of a HealthCheck are mounted at `/volumes/NAME`."""

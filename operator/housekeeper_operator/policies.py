@@ -68,7 +68,7 @@ class Policy:
         """The claims of a run. Read-only but for the target of an enforcing one."""
         if isinstance(self.model, CleanupPolicy):
             claim = self.model.spec.target.volume.persistent_volume_claim.claim_name
-            return (Mount("target", claim, names.TARGET_MOUNT, read_only=mode != "Enforce"),)
+            return (Mount(names.TARGET_VOLUME, claim, names.TARGET_MOUNT, read_only=mode != "Enforce"),)
         return tuple(
             Mount(
                 f"volume-{volume.name}",

@@ -162,6 +162,8 @@ class JobView:
     """The slot that the CronJob controller made it for; None for a Job of ours or made by hand."""
     timeout: timedelta | None
     """Of the task that it was started with; None before that."""
+    target_claim: str
+    """The claim that it cleans, or empty."""
 
     @classmethod
     def of(cls, job: Object) -> JobView:
@@ -187,7 +189,16 @@ class JobView:
             failure_message=cause.get("message", ""),
             slot=parse_time(annotations.get(names.SCHEDULED_TIMESTAMP_ANNOTATION)),
             timeout=_timeout_of_task(spec),
+            target_claim=_target_claim(spec),
         )
+
+
+def _target_claim(job_spec: Object) -> str:
+    pod_spec = (job_spec.get("template") or {}).get("spec") or {}
+    for volume in pod_spec.get("volumes") or ():
+        if volume.get("name") == names.TARGET_VOLUME:
+            return str((volume.get("persistentVolumeClaim") or {}).get("claimName", ""))
+    return ""
 
 
 def _timeout_of_task(job_spec: Object) -> timedelta | None:

@@ -37,8 +37,12 @@ class JobReconciler:
         if found is None:
             return None
         kind, policy = found
-        if store.get(names.MAINTENANCE_RUN, key.namespace, key.name) is None:
-            view = JobView.of(job)
+        view = JobView.of(job)
+        run = store.get(names.MAINTENANCE_RUN, key.namespace, key.name)
+        if run is not None and _is_superseded(view, RunView.of(run)):
+            await self._context.cluster.delete(kinds.JOB, key.namespace, key.name, uid=view.uid)
+            return None
+        if run is None:
             if view.recorded or view.deleting:
                 return None
             if self._unsettled(policy, view):
@@ -70,3 +74,8 @@ class JobReconciler:
                 self._context.queue.add(Key(names.MAINTENANCE_RUN, run.namespace, run.name))
                 return True
         return False
+
+
+def _is_superseded(job: JobView, run: RunView) -> bool:
+    """Whether the run of this queued Job goes on with another one: the delete that belongs to that was not done."""
+    return run.job not in {"", job.name} and job.suspended and job.finished is None and not job.deleting

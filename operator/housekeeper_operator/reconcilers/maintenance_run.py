@@ -49,9 +49,11 @@ class RunReconciler:
             run = await self._own(run, found[0], found[1])
         policy = lookup.view_of_policy(self._context.store, *found) if found is not None else None
         job = lookup.job_of_run(self._context.store, run, view)
-        if job is None and view.job and not view.terminal:
+        if job is None and (view.job or view.of_slot):
             job = await self._job_in_the_api(run, view)
         pods = [PodView.of(pod) for pod in lookup.pods_of_job(self._context.store, job)] if job is not None else []
+        if job is not None and not pods and view.active and JobView.of(job).finished is not None:
+            pods = await self._pods_in_the_api(job)
         events = await self._warnings(view, job, pods) if view.active else ""
         decision = lifecycle.decide(
             view, policy, JobView.of(job) if job is not None else None, pods, events, self._context.now()
@@ -61,7 +63,9 @@ class RunReconciler:
 
     async def _own(self, run: Object, kind: names.PolicyKind, policy: Object) -> Object:
         """Make the policy the owner of a run that a user made, so that both go together."""
-        patch = {"metadata": {"ownerReferences": [owner_reference(kind, policy)]}}
+        uid = policy["metadata"]["uid"]
+        others = [owner for owner in run["metadata"].get("ownerReferences") or [] if owner["uid"] != uid]
+        patch = {"metadata": {"ownerReferences": [*others, owner_reference(kind, policy)]}}
         return await self._context.cluster.patch(
             names.MAINTENANCE_RUN,
             run["metadata"]["namespace"],
@@ -73,11 +77,18 @@ class RunReconciler:
     async def _job_in_the_api(self, run: Object, view: RunView) -> Object | None:
         """Before a Job counts as deleted, the API server itself is asked: the watch may be behind."""
         try:
-            job = await self._context.cluster.get(kinds.JOB, view.namespace, view.job)
+            job = await self._context.cluster.get(kinds.JOB, view.namespace, view.job or view.name)
         except NotFound:
             return None
         self._context.store.put(kinds.JOB, job)
         return lookup.job_of_run(self._context.store, run, view)
+
+    async def _pods_in_the_api(self, job: Object) -> list[PodView]:
+        """Before a result counts as lost, the API server itself is asked: Jobs and pods are watched apart."""
+        meta = job["metadata"]
+        selector = f"batch.kubernetes.io/controller-uid={meta['uid']}"
+        found = await self._context.cluster.list(kinds.POD, namespace=meta["namespace"], label_selector=selector)
+        return [PodView.of(pod) for pod in found if is_controlled_by(pod, job)]
 
     async def _warnings(self, view: RunView, job: Object | None, pods: list[PodView]) -> str:
         """The newest warning Event about what an attempt waits for; empty while it runs or is fresh."""
@@ -198,9 +209,17 @@ class RunReconciler:
 
     async def _after_end(self, run: Object, view: RunView) -> datetime | None:
         """A run that has ended: its policy counts it; its Job gets a TTL; in the end it is removed itself."""
+        job = lookup.job_of_run(self._context.store, run, view)
+        if job is not None:
+            pods = [PodView.of(pod) for pod in lookup.pods_of_job(self._context.store, job)]
+            if lifecycle.is_left_over(JobView.of(job), pods):
+                meta = job["metadata"]
+                await self._context.cluster.delete(kinds.JOB, meta["namespace"], meta["name"], uid=meta["uid"])
+                job = None
         found = lookup.policy_of_run(self._context.store, view)
         if not view.recorded:
-            if found is not None:
+            # A run that another controller owns is not among those that its policy counts.
+            if found is not None and is_controlled_by(run, found[1]):
                 self._context.queue.add(Key(found[0], view.namespace, view.policy))
                 return None
             await self._context.cluster.patch(
@@ -212,7 +231,6 @@ class RunReconciler:
                 resource_version=run["metadata"]["resourceVersion"],
             )
             return None
-        job = lookup.job_of_run(self._context.store, run, view)
         if job is not None and not JobView.of(job).recorded and JobView.of(job).finished is not None:
             patch = {
                 "metadata": {"labels": {names.RECORDED_LABEL: "true"}},

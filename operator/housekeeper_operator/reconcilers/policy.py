@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from housekeeper_api import names
 from housekeeper_api.conditions import ConditionType, ReadyReason, RunState
@@ -16,6 +16,8 @@ from housekeeper_operator.context import Context
 from housekeeper_operator.decisions import conditions, health, history, policy_status, run_status, totals
 from housekeeper_operator.decisions.schedule import next_time
 from housekeeper_operator.decisions.views import (
+    FAR,
+    JobView,
     Object,
     RunView,
     condition,
@@ -30,6 +32,9 @@ from housekeeper_operator.reconcilers.maintenance_run import worker_image
 from housekeeper_operator.routing import QUEUE_KEY
 from housekeeper_operator.telemetry.domain import observe_check, observe_run
 from housekeeper_operator.workqueue import Key
+
+MARK_WAIT: Final = timedelta(seconds=30)
+"""How long until a run that is due to go is looked at again, while its Job is not marked as recorded."""
 
 Problem = tuple[str, str]
 """(reason, message) of Ready=False."""
@@ -108,7 +113,8 @@ class PolicyReconciler:
     def _desired(self, obj: Object, policy: Policy, existing: Object | None) -> Object:
         spec = policy.model.spec
         schedule, zone = policy.schedule, spec.time_zone
-        since = self._context.now()
+        # The next whole second: a slot of this very second is past too.
+        since = self._context.now() + timedelta(seconds=1)
         if existing is not None:
             was = existing["spec"]
             moved = was.get("schedule") != schedule or was.get("timeZone") != zone
@@ -294,6 +300,12 @@ class PolicyReconciler:
             now=self._context.now(),
         )
         for view in surplus:
+            job = self._context.store.get(kinds.JOB, view.namespace, view.job)
+            if job is not None and not JobView.of(job).recorded:
+                # Its Job would be taken for a new one: it is marked first, and looked at again then.
+                self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
+                due = min(due or FAR, self._context.now() + MARK_WAIT)
+                continue
             await self._context.cluster.delete(names.MAINTENANCE_RUN, view.namespace, view.name, uid=view.uid)
         return due
 

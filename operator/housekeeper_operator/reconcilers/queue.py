@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import dataclasses
+from datetime import datetime, timedelta
+from typing import Final
 
 import structlog
 
@@ -11,7 +13,7 @@ from housekeeper_api.conditions import ConditionType, RunState
 from housekeeper_api.errors import InvalidResource
 from housekeeper_operator import policies
 from housekeeper_operator.cluster import kinds
-from housekeeper_operator.cluster.errors import AlreadyExists, Conflict, Invalid, NotFound
+from housekeeper_operator.cluster.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound
 from housekeeper_operator.context import Context
 from housekeeper_operator.decisions import lifecycle, run_status
 from housekeeper_operator.decisions.admission import Entry, Verdict, admit
@@ -23,6 +25,9 @@ from housekeeper_operator.reconcilers.maintenance_run import settle_slots, worke
 from housekeeper_operator.workqueue import Key
 
 log = structlog.get_logger(__name__)
+
+FORBIDDEN_WAIT: Final = timedelta(seconds=30)
+"""How long until a start that an admission policy or missing rights refused is tried again."""
 
 
 class QueueReconciler:
@@ -40,17 +45,20 @@ class QueueReconciler:
             if (condition(obj, ConditionType.SUCCEEDED) or {}).get("status") != "Unknown":
                 continue
             view = RunView.of(obj)
+            if "deletionTimestamp" in obj["metadata"]:
+                continue
             policy = self._policy_of(view)
-            entry = _entry(view, policy)
-            if view.active or self._started(obj, view):
-                active.append(entry)
+            job = lookup.job_of_run(self._context.store, obj, view)
+            job_view = JobView.of(job) if job is not None else None
+            if view.active or (view.state is RunState.QUEUED and _is_started(job_view)):
+                active.append(_active_entry(view, policy, job_view))
             elif view.state is RunState.QUEUED:
                 queued += 1
                 if policy is not None:
                     waiting[view.namespace, view.name] = (obj, view, policy)
         limit = self._context.settings.max_concurrent_runs
         entries = [_entry(view, policy) for _, view, policy in waiting.values()]
-        started = 0
+        started, refused = 0, False
         for verdict in admit(entries, active, limit=limit):
             obj, view, policy = waiting[verdict.entry.namespace, verdict.entry.run]
             try:
@@ -62,9 +70,16 @@ class QueueReconciler:
                 # Changed since: its own event wakes the queue again. It must not keep the others waiting.
                 self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
                 self._context.queue.add_at(key, self._context.now())
+            except NotFound:
+                self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
+            except Invalid as error:
+                await self._refuse(obj, view, error)
+            except Forbidden as error:
+                await self._explain(obj, view, Verdict(verdict.entry, False, "Forbidden", str(error)[:500]))
+                refused = True
         self._context.metrics.runs_queued.set(queued - started)
         self._context.metrics.runs_active.set(len(active) + started)
-        return None
+        return self._context.now() + FORBIDDEN_WAIT if refused else None
 
     def _policy_of(self, view: RunView) -> Policy | None:
         found = lookup.policy_of_run(self._context.store, view)
@@ -75,10 +90,21 @@ class QueueReconciler:
         except InvalidResource:
             return None
 
-    def _started(self, run: Object, view: RunView) -> bool:
-        """Whether its Job is started although its status does not say so yet."""
-        job = lookup.job_of_run(self._context.store, run, view)
-        return job is not None and not JobView.of(job).suspended and JobView.of(job).finished is None
+    async def _refuse(self, run: Object, view: RunView, error: Invalid) -> None:
+        """The API server will never take it: the run fails with its words, and the others are not kept waiting."""
+        message = f"The API server refuses to start its Job: {error}"
+        decision = lifecycle.Decision(state=RunState.FAILED, reason="InvalidSpec", message=message)
+        try:
+            await self._context.cluster.patch(
+                names.MAINTENANCE_RUN,
+                view.namespace,
+                view.name,
+                {"status": run_status.status_after(run, view, decision, [], self._context.now())},
+                subresource="status",
+                resource_version=run["metadata"]["resourceVersion"],
+            )
+        except (Conflict, NotFound):
+            self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
 
     async def _admit(self, run: Object, view: RunView, policy: Policy) -> int:
         """Start the Job of a run, or replace it by one that is as the policy is now. Returns how many started."""
@@ -123,7 +149,7 @@ class QueueReconciler:
     async def _replace(self, run: Object, view: RunView, policy: Policy, job: Object, template: Object) -> None:
         """A queued Job that mounts or runs what the policy no longer says cannot be patched: make another."""
         found = lookup.policy_of_run(self._context.store, view)
-        if found is not None and not is_controlled_by(job, run):
+        if found is not None and view.slot is not None and not is_controlled_by(job, run):
             await settle_slots(self._context, *found)
         successor = build_job(view, policy.kind, template, max(1, view.attempt))
         try:
@@ -169,3 +195,16 @@ def _entry(view: RunView, policy: Policy | None) -> Entry:
         policy=(view.policy_kind, view.namespace, view.policy),
         volume=policy.volume if policy is not None else None,
     )
+
+
+def _is_started(job: JobView | None) -> bool:
+    """Whether a Job is started, although the status of its run does not say so yet."""
+    return job is not None and not job.suspended and job.finished is None
+
+
+def _active_entry(view: RunView, policy: Policy | None, job: JobView | None) -> Entry:
+    """The entry of a run under way: it works on the claim that its Job mounts, whatever its policy says by now."""
+    entry = _entry(view, policy)
+    if job is None:
+        return entry
+    return dataclasses.replace(entry, volume=(view.namespace, job.target_claim) if job.target_claim else None)
