@@ -52,7 +52,8 @@ class Resync:
         while True:
             try:
                 for kind in OWN_KINDS:
-                    await self._cluster.list(kind, namespace=self._namespaces[0])
+                    async with contextlib.aclosing(self._cluster.pages(kind, namespace=self._namespaces[0])) as pages:
+                        await anext(pages)
             except NotFound:
                 error = "the CustomResourceDefinitions of housekeeper.dev are not installed (the chart installs them)"
             except ClusterError as failed:

@@ -35,6 +35,8 @@ from housekeeper_operator.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
+POLL_SHARE: Final = 1 / 15
+"""How often a standby reads the Lease, as a share of its duration: every second where that is 15 seconds."""
 EXIT_LOST: Final = 1
 """Exit code of a process that lost the leadership."""
 
@@ -82,6 +84,7 @@ class Leadership:
         self._duration = math.ceil(duration)
         self._deadline = self._duration * 2 / 3
         self._interval = request_limit(duration)
+        self._expires_at = 0.0
         self._metrics = metrics
         self._now = now
         self._clock = clock
@@ -122,7 +125,9 @@ class Leadership:
                 if str(error) != problem:
                     problem = str(error)
                     log.warning("Cannot read or take the Lease: trying again", error=problem)
-            await asyncio.sleep(self._interval)
+            # A lease that runs out is taken at that moment, one that is released within a poll.
+            left = self._expires_at - self._clock()
+            await asyncio.sleep(min(self._duration * POLL_SHARE, left) if left > 0 else self._duration * POLL_SHARE)
         threading.Thread(target=self._guard, name="leadership-guard", daemon=True).start()
         log.info("This replica leads", identity=self.identity)
 
@@ -184,8 +189,8 @@ class Leadership:
             if self._observed is None or self._observed[0] != holder:
                 log.info("Waiting as a standby" if holder else "The Lease is free", holder=holder)
             self._observed, self._observed_at = seen, self._clock()
-        expires = self._observed_at + float(spec.get("leaseDurationSeconds") or self._duration)
-        if holder not in {"", self.identity} and self._clock() < expires:
+        self._expires_at = self._observed_at + float(spec.get("leaseDurationSeconds") or self._duration)
+        if holder not in {"", self.identity} and self._clock() < self._expires_at:
             return False
         taken = self._spec(transitions=int(spec.get("leaseTransitions") or 0) + 1, acquired=self._micro_time())
         started = self._clock()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final, Literal
 
 import aiohttp
@@ -104,7 +104,7 @@ class Cluster:
         namespace: str | None = None,
         label_selector: str | None = None,
         field_selector: str | None = None,
-    ) -> AsyncIterator[tuple[Objects, str]]:
+    ) -> AsyncGenerator[tuple[Objects, str], None]:
         """Like `list`, page by page, each with the resourceVersion whose state this is: the same for all of them.
 
         Raises NotFound if the kind is not served, and Expired if the server forgot the list between two pages.
