@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -130,6 +130,12 @@ class Decision(StatusModel):
     """Why."""
 
 
+MAX_SAMPLE: Final = 20
+MAX_ERRORS: Final = 5
+MAX_SKIP_REASONS: Final = 32
+MAX_CHECKS: Final = 32
+
+
 class CleanupResult(StatusModel):
     """Result of a clean-up. In a dry run, what would have been done."""
 
@@ -143,22 +149,22 @@ class CleanupResult(StatusModel):
     """Allocated bytes of what was removed."""
     freed_on_disk: Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)] | None = None
     """Bytes that became free on the file system meanwhile, whoever freed them. Absent in a dry run."""
-    skipped: Annotated[dict[str, Count], Field(max_length=32)] = Field(default_factory=dict)
+    skipped: Annotated[dict[str, Count], Field(max_length=MAX_SKIP_REASONS)] = Field(default_factory=dict)
     """Files that a rule would remove and that stayed, by reason."""
-    errors: Annotated[tuple[ShortMessage, ...], Field(max_length=5), ATOMIC_LIST] = ()
+    errors: Annotated[tuple[ShortMessage, ...], Field(max_length=MAX_ERRORS), ATOMIC_LIST] = ()
     """The first errors, each with the path and what to do."""
     error_count: Count = 0
     """Number of all errors."""
     plan_digest: Annotated[str, Field(max_length=128)] | None = None
     """Digest of the plan that was carried out."""
-    sample: Annotated[tuple[Decision, ...], Field(max_length=20), ATOMIC_LIST] = ()
+    sample: Annotated[tuple[Decision, ...], Field(max_length=MAX_SAMPLE), ATOMIC_LIST] = ()
     """Some of the decisions."""
 
 
 class HealthResult(StatusModel):
     """Result of a HealthCheck."""
 
-    checks: Annotated[tuple[CheckStatus, ...], Field(max_length=32), MapList("name")] = ()
+    checks: Annotated[tuple[CheckStatus, ...], Field(max_length=MAX_CHECKS), MapList("name")] = ()
     """Each check's result."""
 
 

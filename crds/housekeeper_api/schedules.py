@@ -121,13 +121,15 @@ def slots(schedule: str) -> Slots:
     fields = _parse(schedule)
     if any(item.kind == "hash" for items in fields for item in items):
         raise ValueError(f"{schedule!r} has an H that is not resolved")
-    values = [frozenset[int]().union(*(item.values() for item in items)) for items in fields]
+    minutes, hours, days, months, weekdays = (
+        frozenset[int]().union(*(item.values() for item in items)) for items in fields
+    )
     both = any(
         item.kind == "star" and item.step in {None, 1}
         for index in (_DAY_OF_MONTH, _DAY_OF_WEEK)
         for item in fields[index]
     )
-    return Slots(*values, both_days=both)
+    return Slots(minutes, hours, days, months, weekdays, both_days=both)
 
 
 @functools.cache

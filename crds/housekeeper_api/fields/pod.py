@@ -142,12 +142,12 @@ class PodSecurityContext(Model):
     run_as_user: Annotated[int, Field(ge=0, le=MAX_ID), _not_root("uid")] | None = None
     """Uid of the worker: the one that owns the files. Absent: 65532. Not 0."""
     run_as_group: Annotated[int, Field(ge=0, le=MAX_ID), _not_root("gid")] | None = None
-    """Gid of the worker. Absent: 65532. Not 0."""
+    """Gid of the worker. Absent: the same number as its uid. Not 0."""
     supplemental_groups: Annotated[tuple[GroupId, ...], Field(max_length=32), ATOMIC_LIST] | None = None
     """Further groups of the worker."""
     fs_group: GroupId | None = None
-    """Group that the volume is made accessible to. Applied only where the root of the volume does not have it yet,
-    because changing the owner of every file makes all of them look freshly changed."""
+    """Group of the volume's files, which the worker gets as one of its groups. Unlike a pod's own `fsGroup`, it never
+    changes the owner of a file: that would make every file look freshly changed."""
 
 
 class Pod(Model):

@@ -1,0 +1,102 @@
+"""From a worker's result to `status.result` of its run: whatever a pod said, what comes out the API server takes.
+
+A pod's termination message is not ours alone: whoever may run commands in the pod can write it, and an older worker may
+write less. A status that the API server refuses would be tried for ever, so what does not fit is cut or left out here.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable
+from typing import Any
+
+from housekeeper_api import result
+from housekeeper_api.fields.status import CheckStatus
+from housekeeper_api.fields.values import MAX_INTEGER, clip
+from housekeeper_api.maintenance_run import (
+    MAX_CHECKS,
+    MAX_ERRORS,
+    MAX_SAMPLE,
+    MAX_SKIP_REASONS,
+    CleanupResult,
+    Decision,
+    HealthResult,
+    RunResult,
+)
+
+
+def run_result(harvested: result.Result) -> RunResult | None:
+    """`status.result` for what a worker reported; None if it reported neither a clean-up nor checks."""
+    if harvested.cleanup is not None:
+        return RunResult(cleanup=_cleanup(harvested.cleanup))
+    if harvested.checks is not None:
+        return RunResult(health=HealthResult(checks=tuple(_checks(harvested.checks))))
+    return None
+
+
+def _cleanup(cleanup: result.Cleanup) -> CleanupResult:
+    freed: Any = cleanup.freed_on_disk
+    return CleanupResult(
+        scanned=_count(cleanup.scanned),
+        matched=_count(cleanup.matched),
+        removed=_count(cleanup.removed),
+        bytes_freed=_count(cleanup.bytes_freed),
+        freed_on_disk=None if not _is_integer(freed) else max(-MAX_INTEGER, min(freed, MAX_INTEGER)),
+        skipped=_skipped(cleanup.skipped),
+        errors=tuple(_text(error, 256) for error in _items(cleanup.errors)[:MAX_ERRORS]),
+        error_count=_count(cleanup.error_count),
+        plan_digest=_text(cleanup.plan_digest, 128) or None,
+        sample=tuple(_decisions(cleanup.sample))[:MAX_SAMPLE],
+    )
+
+
+def _skipped(skipped: Any) -> dict[str, int]:
+    if not isinstance(skipped, dict):
+        return {}
+    counts = {_text(reason, 64): _count(count) for reason, count in skipped.items()}
+    largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_SKIP_REASONS]
+    return dict(sorted(largest))
+
+
+def _decisions(sample: Any) -> Iterable[Decision]:
+    for one in _items(sample):
+        if isinstance(one, dict) and _text(one.get("decision"), 8) in {"Keep", "Remove"}:
+            yield Decision(
+                path=_text(one.get("path"), 1024), decision=one["decision"], reason=_text(one.get("reason"), 256)
+            )
+
+
+def _checks(checks: Any) -> Iterable[CheckStatus]:
+    seen: set[str] = set()
+    for one in _items(checks):
+        name = _text(one.name, 63)
+        if not name or name in seen or len(seen) == MAX_CHECKS:
+            continue  # a list by name takes each name once
+        seen.add(name)
+        known = isinstance(one.result, str) and one.result in typing.get_args(result.CheckResult)
+        yield CheckStatus(
+            name=name,
+            result=one.result if known else "Unknown",
+            value=_text(one.value, 32) or None,
+            unit=_text(one.unit, 16) or None,
+            message=_text(one.message, 256) or None,
+        )
+
+
+def _items(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else ()
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _count(value: Any) -> int:
+    return max(0, min(value, MAX_INTEGER)) if _is_integer(value) else 0
+
+
+def _text(value: Any, length: int) -> str:
+    if not isinstance(value, str):
+        return ""
+    # Half a surrogate pair is no text: neither JSON in UTF-8 nor the API server takes it.
+    return clip(value.encode(errors="replace").decode(), length)

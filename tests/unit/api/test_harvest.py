@@ -1,0 +1,117 @@
+"""From a worker's result to the status of its run: whatever the pod said, the status fits."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housekeeper_api.harvest import run_result
+from housekeeper_api.maintenance_run import RunResult
+from housekeeper_api.result import CheckReport, Cleanup, Result, ResultError
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(), max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=8,
+)
+decisions = st.dictionaries(
+    st.sampled_from(["path", "decision", "reason"]), st.sampled_from(["Keep", "Remove", "x" * 2000, ""]) | anything
+)
+reports = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["a", "b", "c" * 100]) | anything,
+        "result": st.sampled_from(["Passed", "Odd"]) | anything,
+    },
+    optional={"value": anything, "unit": anything, "message": anything},
+)
+cleanups = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(("scanned", "matched", "removed", "bytesFreed", "freedOnDisk", "errorCount"), anything),
+        "skipped": anything | st.dictionaries(st.text(max_size=3), st.integers(), max_size=40),
+        "errors": anything | st.lists(st.just("x" * 300), max_size=8),
+        "planDigest": anything,
+        "sample": anything | st.lists(decisions, max_size=30),
+    },
+)
+
+
+def said(**members: object) -> Result:
+    return Result.from_json(
+        json.dumps(
+            {"schemaVersion": 1, "outcome": "Failed", "message": "m", "mode": "DryRun", "durationSeconds": 1} | members
+        )
+    )
+
+
+def test_what_a_worker_says_arrives_whole() -> None:
+    cleanup = Cleanup(
+        scanned=9,
+        matched=8,
+        removed=7,
+        bytes_freed=6,
+        freed_on_disk=-5,
+        skipped={"settling": 1},
+        errors=("a.log: permission denied",),
+        error_count=1,
+        plan_digest="sha256:00",
+        sample=({"path": "a.log", "decision": "Keep", "reason": "settling"},),
+    )
+    result = Result(outcome="Succeeded", message="m", mode="Enforce", duration_seconds=1.5, cleanup=cleanup)
+    status = run_result(result)
+    assert status is not None
+    assert status.to_object() == {
+        "cleanup": {
+            "scanned": 9,
+            "matched": 8,
+            "removed": 7,
+            "bytesFreed": 6,
+            "freedOnDisk": -5,
+            "skipped": {"settling": 1},
+            "errors": ["a.log: permission denied"],
+            "errorCount": 1,
+            "planDigest": "sha256:00",
+            "sample": [{"path": "a.log", "decision": "Keep", "reason": "settling"}],
+        }
+    }
+
+
+def test_checks_arrive_whole() -> None:
+    checks = (CheckReport("disk", "Warning", "81.00", "percent", "used 81 %"), CheckReport("cpu", "Unknown"))
+    status = run_result(Result(outcome="Succeeded", message="m", mode="DryRun", duration_seconds=1, checks=checks))
+    assert status is not None
+    assert status.to_object() == {
+        "health": {
+            "checks": [
+                {"name": "disk", "result": "Warning", "value": "81.00", "unit": "percent", "message": "used 81 %"},
+                {"name": "cpu", "result": "Unknown"},
+            ]
+        }
+    }
+
+
+def test_a_result_of_nothing_has_no_status() -> None:
+    assert run_result(said()) is None
+
+
+@given(cleanup=cleanups)
+def test_whatever_a_pod_says_of_a_clean_up_fits_the_status(cleanup: dict[str, object]) -> None:
+    fits(said(cleanup=cleanup))
+
+
+@given(checks=st.lists(reports, max_size=40))
+def test_whatever_a_pod_says_of_checks_fits_the_status(checks: list[dict[str, object]]) -> None:
+    try:
+        result = said(checks=checks)
+    except ResultError:
+        return  # refused already where it was read
+    fits(result)
+
+
+def fits(result: Result) -> None:
+    status = run_result(result)
+    assert status is not None
+    plain = json.dumps(status.to_object(), ensure_ascii=False).encode()
+    assert RunResult.model_validate_json(plain) == status
