@@ -57,13 +57,14 @@ def clean(
         plan, tally = survey.plan, survey.tally
         digest = ""
         held = lost = None
-        if stop.reason is None:
+        complete = stop.reason is None and not tally.stopped_by_fault
+        if complete:
             digest = plan.digest(_rules_bytes(what, task.time_zone), now_ns, os.fstatvfs(root.fd).f_fsid)
             held = brakes.tripped(what.brakes, planned=len(plan), selected=tally.matched)
         if held is not None:
             tally.held = len(plan)
             audit.event("held", planned=len(plan), selected=tally.matched, planDigest=digest)
-        elif stop.reason is None:
+        elif complete:
             members = [
                 f'"rule":{encode_basestring_ascii(rule.name)},'
                 f'"reason":{encode_basestring_ascii(reason(Verdict.REMOVE, rule.remove_older_than, settle))}'
@@ -77,7 +78,7 @@ def clean(
                     removal.carry_out()
             except AuditLost as error:
                 lost = str(error)
-        outcome = report.cleanup_outcome(tally, planned=len(plan), stop=stop.reason, held=held, lost=lost)
+        outcome = report.cleanup_outcome(tally, stop=stop.reason, held=held, lost=lost)
         advice = report.settling_advice(tally, planned=len(plan), settle=settle, fs_group=what.fs_group)
         message = report.cleanup_message(
             tally,

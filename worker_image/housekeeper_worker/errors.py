@@ -20,3 +20,7 @@ class CouldNotRun(WorkerError):
 
 class AuditLost(WorkerError):
     """The audit cannot be written. No further file is removed, for nobody could tell afterwards."""
+
+
+class DiskFailing(WorkerError):
+    """Reading failed too often. Nothing is removed on the strength of half a listing from a broken disk."""

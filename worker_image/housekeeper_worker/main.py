@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 import traceback
@@ -23,6 +24,7 @@ _STDOUT: Final = 1
 def main() -> None:
     """Entry point. Ends the process with one of `housekeeper_api.exit_codes`."""
     result, code = work(os.environ.get("HOUSEKEEPER_TASK_FILE", names.TASK_FILE))
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # all that is left is to say what was done
     termination_log = os.environ.get("HOUSEKEEPER_TERMINATION_LOG", names.TERMINATION_LOG)
     try:
         report.deliver(result, termination_log)

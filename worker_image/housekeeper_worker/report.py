@@ -33,7 +33,7 @@ def exit_code(outcome: Outcome) -> ExitCode:
     return _EXIT_CODES[outcome]
 
 
-def cleanup_outcome(tally: Tally, *, planned: int, stop: Reason | None, held: str | None, lost: str | None) -> Outcome:
+def cleanup_outcome(tally: Tally, *, stop: Reason | None, held: str | None, lost: str | None) -> Outcome:
     """How a clean-up ended. `held`: the sentence of a brake; `lost`: why the audit could not be written."""
     if lost is not None:
         return "Failed"
@@ -41,7 +41,7 @@ def cleanup_outcome(tally: Tally, *, planned: int, stop: Reason | None, held: st
         return stop
     if held is not None:
         return "Held"
-    if planned and not tally.removed and tally.error_count and set(tally.stayed) <= _NOBODY_COULD:
+    if tally.stayed and not tally.removed and set(tally.stayed) <= _NOBODY_COULD:
         return "CouldNotRun"
     if tally.stopped_by_fault:
         return "Failed"

@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from itertools import compress
 from typing import Final
 
+from housekeeper_worker.errors import DiskFailing
 from housekeeper_worker.retention.decide import Lines, Verdict, decide, is_old, is_settled, reason
 from housekeeper_worker.retention.plan import Plan
 from housekeeper_worker.retention.select import Selector
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
-from housekeeper_worker.volume.faults import classify, explain
+from housekeeper_worker.volume.faults import MAX_IO_ERRORS, Fault, classify, explain
+from housekeeper_worker.volume.names import shown
 from housekeeper_worker.volume.root import VolumeRoot
 from housekeeper_worker.volume.scan import Walk, Window
 
@@ -56,17 +58,19 @@ class Survey:
         """Look through everything below `start`, a directory relative to the root."""
         if self._selector.root is None:
             return
-        walk = Walk(self._root, start, self._selector.root, self._stop, self._on_directory_error)
-        for window in walk:
-            self._look_through(window)
+        walk = Walk(self._root, start, self._selector.root, self._stop, self.on_directory_error)
+        try:
+            for window in walk:
+                self._look_through(window)
+        except DiskFailing as error:
+            self.tally.stopped_by_fault = str(error)
         self.tally.directories = walk.directories
         self.tally.mounts += walk.mounts
         self.tally.others = walk.others
 
-    def _on_directory_error(self, path: bytes, error: OSError) -> None:
-        fault = classify(error)
-        if self.tally.wants_error(fault):
-            self.tally.add_error(explain(fault, error, self._root, path, path))
+    def on_directory_error(self, path: bytes, error: OSError) -> None:
+        """Count a directory that could not be listed. Raises `DiskFailing`."""
+        self._count(error, path, path)
 
     def _look_through(self, window: Window) -> None:
         files = window.files
@@ -171,9 +175,14 @@ class Survey:
         if error.errno == errno.ENOENT:
             return  # it went while we looked: as if it had never been there
         self.tally.matched += 1
+        self._count(error, _join(directory, name), directory)
+
+    def _count(self, error: OSError, path: bytes, directory: bytes) -> None:
         fault = classify(error)
         if self.tally.wants_error(fault):
-            self.tally.add_error(explain(fault, error, self._root, _join(directory, name), directory))
+            self.tally.add_error(explain(fault, error, self._root, path, directory))
+        if self.tally.faults[Fault.IO] >= MAX_IO_ERRORS:
+            raise DiskFailing(f"{MAX_IO_ERRORS} I/O errors, the last at {shown(path)}: the disk may fail")
 
 
 _inode = os.DirEntry.inode

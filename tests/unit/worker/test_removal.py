@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from housekeeper_worker.audit import Audit
+from housekeeper_worker.errors import DiskFailing
 from housekeeper_worker.retention.decide import Lines
 from housekeeper_worker.retention.select import Selector
 from housekeeper_worker.stop import Stop
@@ -153,6 +154,15 @@ def test_input_output_errors_in_a_row_stop_the_run(volume: Path) -> None:
             removal.stayed(OSError(errno.EIO, "Input/output error"), Fault.IO, chunk, b"f1", index)
     assert "5 I/O errors in a row, the last at f1" in tally.stopped_by_fault
     assert tally.faults == {Fault.IO: 5}
+
+
+def test_input_output_errors_while_looking_stop_the_run_before_anything_goes(volume: Path) -> None:
+    with VolumeRoot.open(str(volume)) as root:
+        survey = Survey(root, Selector([rule()]), [Lines(0, 0)], ["1d"], "0s", 0, Stop())
+        for number in range(4):
+            survey.on_directory_error(b"d%d" % number, OSError(errno.EIO, "Input/output error"))
+        with pytest.raises(DiskFailing, match="5 I/O errors, the last at d4"):
+            survey.on_directory_error(b"d4", OSError(errno.EIO, "Input/output error"))
 
 
 @pytest.mark.parametrize(

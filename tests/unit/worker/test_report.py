@@ -32,6 +32,7 @@ def tally_of(*, removed: int = 0, faults: dict[Fault, int] | None = None, stoppe
         (tally_of(faults={Fault.IMMUTABLE: 5}), None, None, None, "PartiallySucceeded"),
         (tally_of(faults={Fault.READ_ONLY: 1}, stopped="read-only"), None, None, None, "CouldNotRun"),
         (tally_of(removed=3, faults={Fault.READ_ONLY: 1}, stopped="read-only"), None, None, None, "Failed"),
+        (tally_of(stopped="5 I/O errors"), None, None, None, "Failed"),
         (tally_of(removed=3), "TimedOut", None, None, "TimedOut"),
         (tally_of(removed=3), "Cancelled", None, None, "Cancelled"),
         (tally_of(), None, "too much", None, "Held"),
@@ -39,7 +40,7 @@ def tally_of(*, removed: int = 0, faults: dict[Fault, int] | None = None, stoppe
     ],
 )
 def test_outcome(tally: Tally, stop: Reason | None, held: str | None, lost: str | None, outcome: Outcome) -> None:
-    assert report.cleanup_outcome(tally, planned=5, stop=stop, held=held, lost=lost) == outcome
+    assert report.cleanup_outcome(tally, stop=stop, held=held, lost=lost) == outcome
 
 
 def test_every_outcome_has_an_exit_code() -> None:

@@ -33,6 +33,9 @@ class Fault(StrEnum):
     OTHER = "other"
 
 
+MAX_IO_ERRORS: Final = 5
+"""I/O errors, in a row where files are removed, that stop a run: the disk is failing, and each call makes it worse."""
+
 HARMLESS: Final = frozenset({Fault.GONE, Fault.CHANGED, Fault.IN_USE})
 """Not errors: files come, go and change while a run works."""
 

@@ -12,15 +12,12 @@ from housekeeper_worker.retention.paths import Chunk
 from housekeeper_worker.retention.plan import Plan
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
-from housekeeper_worker.volume.faults import Fault, classify, classify_removal, explain
+from housekeeper_worker.volume.faults import MAX_IO_ERRORS, Fault, classify, classify_removal, explain
 from housekeeper_worker.volume.names import shown
 from housekeeper_worker.volume.root import VolumeRoot
 
 BATCH: Final = 500
 """Files between two intent lines of the audit."""
-_IO_ERRORS: Final = 5
-"""I/O errors in a row that stop a run: the disk is failing, and each further call makes it worse."""
-
 _Inode = tuple[int, int]
 
 
@@ -201,8 +198,10 @@ class Removal:
         self._io_errors = self._io_errors + 1 if fault is Fault.IO else 0
         if fault is Fault.READ_ONLY:
             tally.stopped_by_fault = "the volume is mounted read-only, or its file system went read-only after an error"
-        elif self._io_errors >= _IO_ERRORS:
-            tally.stopped_by_fault = f"{_IO_ERRORS} I/O errors in a row, the last at {shown(path)}: the disk may fail"
+        elif self._io_errors >= MAX_IO_ERRORS:
+            tally.stopped_by_fault = (
+                f"{MAX_IO_ERRORS} I/O errors in a row, the last at {shown(path)}: the disk may fail"
+            )
 
     def _line(self, index: int) -> str:
         plan = self._plan
