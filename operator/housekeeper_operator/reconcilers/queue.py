@@ -148,9 +148,6 @@ class QueueReconciler:
 
     async def _replace(self, run: Object, view: RunView, policy: Policy, job: Object, template: Object) -> None:
         """A queued Job that mounts or runs what the policy no longer says cannot be patched: make another."""
-        found = lookup.policy_of_run(self._context.store, view)
-        if found is not None and view.slot is not None and not is_controlled_by(job, run):
-            await settle_slots(self._context, *found)
         successor = build_job(view, policy.kind, template, max(1, view.attempt))
         try:
             await self._context.cluster.create(kinds.JOB, successor)
@@ -168,6 +165,11 @@ class QueueReconciler:
             subresource="status",
             resource_version=run["metadata"]["resourceVersion"],
         )
+        found = lookup.policy_of_run(self._context.store, view)
+        if found is not None and view.slot is not None and not is_controlled_by(job, run):
+            # After the status, which says that this run no longer hangs on its slot; before the deletion, which frees
+            # the CronJob to fire what it missed.
+            await settle_slots(self._context, *found)
         await self._context.cluster.delete(
             kinds.JOB, view.namespace, job["metadata"]["name"], uid=job["metadata"]["uid"]
         )
