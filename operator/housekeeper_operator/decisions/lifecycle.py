@@ -89,11 +89,13 @@ def decide(
     events: str,
     now: datetime,
 ) -> Decision:
-    """The next step of a run that has not ended.
+    """The next step of a run; none once it has ended.
 
     `job` is the Job of the current attempt, None when there is none. `pods` are that Job's. `events` is the newest
     warning about what the attempt waits for, or empty.
     """
+    if run.terminal:
+        return Decision()
     match run.state:
         case None:
             return _new(run, policy, job, now)
