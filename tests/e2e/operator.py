@@ -37,7 +37,8 @@ class Operator:
         # The images have one name from build to build, so that nothing else would replace a running pod.
         values = {**VALUES, "podAnnotations.installed": f"at-{time.time_ns()}"}
         settings = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
-        where = ("-n", self.namespace, "--wait", "--timeout=120s")
+        # Other tests of the session may have applied the definitions without Helm.
+        where = ("-n", self.namespace, "--wait", "--timeout=120s", "--take-ownership")
         self._cluster.run("helm", "upgrade", "--install", RELEASE, str(CHART), *where, *settings, timeout=180)
 
     def uninstall(self) -> None:
