@@ -173,10 +173,9 @@ class OwnCluster(DemoCluster):
         self._refuse_foreign_installation()
 
     def _refuse_foreign_installation(self) -> None:
-        found = self.get("customresourcedefinitions", "--selector", "app.kubernetes.io/part-of=housekeeper")
-        for item in found["items"]:
+        for item in self.get("customresourcedefinitions")["items"]:
             owner = item["metadata"].get("annotations", {}).get("meta.helm.sh/release-namespace")
-            if owner != SYSTEM:
+            if item["spec"]["group"] == "housekeeper.dev" and owner != SYSTEM:
                 raise DemoError(
                     f"Housekeeper is installed in context {self.context} already, and not by this demo "
                     f"({item['metadata']['name']} is there); use another cluster"

@@ -66,14 +66,12 @@ def tell(cluster: DemoCluster) -> None:
     say("What there is to see")
     show(cluster, "get", "housekeeper")
     conditions(cluster)
-    show(
-        cluster,
-        "get",
-        "events",
+    events = (
         "--field-selector",
         "reportingComponent=housekeeper.dev/operator",
         "--sort-by=.metadata.creationTimestamp",
     )
+    show(cluster, "get", "events", *events, last=12)
     print("\nThe volume before:\n" + before)
     print("\nand after:\n" + in_pod(cluster, "count"))
     if planned != removed or not all(removed.values()):
@@ -211,10 +209,11 @@ def run(cluster: DemoCluster, kind: str, policy: str) -> int:
     raise DemoError(f"the run {name} has not ended after {_RUN_LIMIT:.0f} s; its state is {state or 'unknown'}")
 
 
-def show(cluster: DemoCluster, *words: str) -> None:
-    """Print a kubectl command and what it answers."""
-    print(f"\n$ kubectl --namespace {NAMESPACE} {' '.join(words)}")
-    print(cluster.run("kubectl", "--namespace", NAMESPACE, *words).rstrip())
+def show(cluster: DemoCluster, *words: str, last: int = 0) -> None:
+    """Print a kubectl command and what it answers: all of it, or the last lines."""
+    answer = cluster.run("kubectl", "--namespace", NAMESPACE, *words).rstrip()
+    print(f"\n$ kubectl --namespace {NAMESPACE} {' '.join(words)}{f' | tail -n {last}' if last else ''}")
+    print("\n".join(answer.splitlines()[-last:]))
 
 
 def conditions(cluster: DemoCluster) -> None:
