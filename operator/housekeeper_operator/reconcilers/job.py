@@ -12,6 +12,7 @@ from housekeeper_operator.context import Context
 from housekeeper_operator.decisions.views import JobView, Object, RunView, controller_of
 from housekeeper_operator.desired.run import build_scheduled_run
 from housekeeper_operator.reconcilers import lookup
+from housekeeper_operator.reconcilers.maintenance_run import settle_slots
 from housekeeper_operator.workqueue import Key
 
 UNSETTLED_WAIT: Final = timedelta(seconds=1)
@@ -40,6 +41,7 @@ class JobReconciler:
         view = JobView.of(job)
         run = store.get(names.MAINTENANCE_RUN, key.namespace, key.name)
         if run is not None and _is_superseded(view, RunView.of(run)):
+            await settle_slots(self._context, kind, policy)
             await self._context.cluster.delete(kinds.JOB, key.namespace, key.name, uid=view.uid)
             return None
         if run is None:
