@@ -11,7 +11,7 @@ from housekeeper_api.errors import InvalidResource
 from housekeeper_api.health_check import HealthCheck
 from housekeeper_operator import policies
 from housekeeper_operator.cluster import kinds
-from housekeeper_operator.cluster.errors import AlreadyExists, Forbidden, Invalid, NotFound
+from housekeeper_operator.cluster.errors import AlreadyExists, Forbidden, Invalid
 from housekeeper_operator.context import Context
 from housekeeper_operator.decisions import conditions, health, history, policy_status, run_status, totals
 from housekeeper_operator.decisions.schedule import next_time
@@ -83,32 +83,35 @@ class PolicyReconciler:
         meta = obj["metadata"]
         name = names.cron_job_name(self._kind, meta["name"])
         existing = self._context.store.get(kinds.CRON_JOB, meta["namespace"], name)
-        if existing is None:
-            # One of that name without our labels is not watched: only the API server knows.
-            try:
-                existing = await self._context.cluster.get(kinds.CRON_JOB, meta["namespace"], name)
-            except NotFound:
-                existing = None
         message = (
             f"CronJob {name} exists and does not belong to this {self._kind}; it was left alone. "
             "Delete or rename it, or rename the policy."
         )
         conflict = ReadyReason.NAME_CONFLICT, message
-        if existing is not None and not is_controlled_by(existing, obj):
-            return conflict
-        desired = self._desired(obj, policy, existing)
         try:
             if existing is None:
-                await self._context.cluster.create(kinds.CRON_JOB, desired)
-            elif not is_current(existing, desired):
+                existing = await self._create_cron_job(self._desired(obj, policy, None))
+            if not is_controlled_by(existing, obj):
+                return conflict
+            desired = self._desired(obj, policy, existing)
+            if not is_current(existing, desired):
                 await self._context.cluster.replace(kinds.CRON_JOB, merge_into(existing, desired))
-        except AlreadyExists:
-            return conflict
         except Invalid as error:
             return ReadyReason.INVALID_SPEC, f"The API server refuses the CronJob: {error}"
         except Forbidden as error:
             return "Forbidden", f"The API server does not let the operator make the CronJob: {error}"
         return None
+
+    async def _create_cron_job(self, desired: Object) -> Object:
+        """Create a CronJob and return it, or the one that has its name already.
+
+        One without our labels is not watched, and one just made may not have been seen yet: only the server knows.
+        """
+        try:
+            return await self._context.cluster.create(kinds.CRON_JOB, desired)
+        except AlreadyExists:
+            meta = desired["metadata"]
+            return await self._context.cluster.get(kinds.CRON_JOB, meta["namespace"], meta["name"])
 
     def _desired(self, obj: Object, policy: Policy, existing: Object | None) -> Object:
         spec = policy.model.spec
@@ -261,7 +264,7 @@ class PolicyReconciler:
             old = condition({"status": before}, kind)
             if new is None or (old is not None and old["status"] == new["status"]):
                 continue
-            if old is None and new["status"] == "Unknown":
+            if old is None and new["status"] != bad:
                 continue
             self._context.recorder.event(
                 obj,
