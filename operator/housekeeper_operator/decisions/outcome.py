@@ -87,7 +87,7 @@ def is_conclusive(pod: PodView) -> bool:
 
 def word(reason: str, default: str = "Unknown") -> str:
     """A reason of the kubelet as one of ours: letters and digits (`OutOfhugepages-2Mi` has others), at most 64."""
-    return re.sub(r"[^A-Za-z0-9]|^[^A-Za-z]+", "", reason, flags=re.ASCII)[:64] or default
+    return re.sub(r"[^A-Za-z0-9]", "", reason).lstrip("0123456789")[:64] or default
 
 
 def of_vanished_pod(job: JobView | None, pod_name: str) -> Outcome:

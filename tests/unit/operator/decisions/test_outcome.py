@@ -284,6 +284,7 @@ def test_waits_for_the_pods_reason_unless_the_worker_gave_its_own(ended: PodBuil
         ("OutOfexample.com/gpu", "OutOfexamplecomgpu"),
         ("42", "Unknown"),
         ("2Fast", "Fast"),
+        ("-0", "Unknown"),
         ("", "Unknown"),
         ("x" * 100, "x" * 64),
         ("Größe", "Gre"),
