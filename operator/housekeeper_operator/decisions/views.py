@@ -285,7 +285,7 @@ class RunView:
             mode=spec.get("mode"),
             cancel=bool(spec.get("cancel")),
             trigger=spec.get("trigger", "Manual"),
-            state=RunState(succeeded["reason"]) if succeeded.get("reason") in set(RunState) else None,
+            state=_state(succeeded),
             message=succeeded.get("message", ""),
             admitted=parse_time(attempts[-1].get("startTime")) if attempts else None,
             recorded=recorded.get("status") == "True",
@@ -297,3 +297,10 @@ class RunView:
             queue_reason=queue.get("reason", ""),
             queue_message=queue.get("message", ""),
         )
+
+
+def _state(succeeded: Object) -> RunState | None:
+    """The state of a run from its condition. What a later release ended, in whatever way, has ended."""
+    if succeeded.get("reason") in set(RunState):
+        return RunState(succeeded["reason"])
+    return {"True": RunState.SUCCEEDED, "False": RunState.FAILED}.get(succeeded.get("status", ""))
