@@ -12,6 +12,8 @@ from housekeeper_operator.desired.pod import labels
 
 PATCHABLE = ("nodeSelector", "tolerations")
 """Members of the pod's spec that the admitting patch may still change (Kubernetes ≥ 1.27)."""
+JOB_LABELS = frozenset({"controller-uid", "job-name"})
+"""What the API server itself puts on the template of a Job, besides `batch.kubernetes.io/…`."""
 
 
 def build_job_spec(template: Object) -> Object:
@@ -86,13 +88,18 @@ def build_admission(run: RunView, job: Object, template: Object, task: str) -> O
     spec["nodeSelector"] = {**dict.fromkeys(set(old_selector) - set(selector)), **selector} or None
     spec["tolerations"] = template["spec"].get("tolerations")
     gone = set(existing["metadata"].get("annotations") or {}) - set(wanted_annotations)
+    labels_gone = {
+        label
+        for label in existing["metadata"].get("labels") or {}
+        if label not in wanted_labels and label not in JOB_LABELS and not label.startswith("batch.kubernetes.io/")
+    }
     return {
         "metadata": {"labels": {names.RUN_LABEL: names.label_value(run.name)}},
         "spec": {
             "suspend": False,
             "template": {
                 "metadata": {
-                    "labels": wanted_labels,
+                    "labels": {**dict.fromkeys(labels_gone), **wanted_labels},
                     "annotations": {**dict.fromkeys(gone), **wanted_annotations},
                 },
                 "spec": spec,
