@@ -193,7 +193,7 @@ class MaintenanceRunStatus(StatusModel):
     mode: Literal["DryRun", "Enforce"] | None = None
     """Mode in which it was carried out."""
     start_time: Timestamp | None = None
-    """When the first attempt was admitted."""
+    """When its worker first started. Absent if none did."""
     completion_time: Timestamp | None = None
     """When it ended."""
     duration_seconds: Count | None = None
@@ -227,7 +227,9 @@ class MaintenanceRun(Resource):
             type="integer",
             description="Bytes freed; in a dry run, that would be.",
         ),
-        Column(name="Started", json_path=".status.startTime", type="date", description="When it was first admitted."),
+        Column(
+            name="Started", json_path=".status.startTime", type="date", description="When its worker first started."
+        ),
         Column(
             name="Duration",
             json_path=".status.durationSeconds",

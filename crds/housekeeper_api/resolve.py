@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Final
 
 from housekeeper_api import names, task
 from housekeeper_api.cleanup_policy import CleanupPolicy
@@ -11,6 +12,9 @@ from housekeeper_api.health_check import Check, HealthCheck, PercentThresholds, 
 from housekeeper_api.maintenance_run import MaintenanceRun
 from housekeeper_api.quantities import parse_quantity
 from housekeeper_api.schedules import load_time_zone, resolve
+
+MAX_TASK_BYTES: Final = 192 * 1024
+"""A task travels as an annotation, and the annotations of an object have 256 KiB together."""
 
 
 def cleanup_task(policy: CleanupPolicy, *, run: str, attempt: int, mode: task.Mode) -> task.Task:
@@ -78,6 +82,13 @@ def semantic_problems(model: CleanupPolicy | HealthCheck | MaintenanceRun) -> li
         )
     except ValueError as error:
         problems.append(f"spec.schedule: {error}")
+    if isinstance(model, CleanupPolicy):
+        size = len(cleanup_task(model, run="", attempt=1, mode="Enforce").to_json().encode())
+        if size > MAX_TASK_BYTES:
+            problems.append(
+                f"spec.rules: {size // 1024} KiB in all, more than the {MAX_TASK_BYTES // 1024} KiB that a pod can be "
+                "given; write fewer or shorter globs, or several policies"
+            )
     if spec.pod.resources is not None:
         problems += _resource_problems(spec.pod.resources)
     return problems

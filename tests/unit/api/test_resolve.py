@@ -6,7 +6,7 @@ import json
 
 from housekeeper_api.cleanup_policy import CleanupPolicy
 from housekeeper_api.health_check import HealthCheck
-from housekeeper_api.resolve import cleanup_task, health_task
+from housekeeper_api.resolve import cleanup_task, health_task, semantic_problems
 from housekeeper_api.task import Task
 from tests.data.manifests import table
 
@@ -120,3 +120,15 @@ def test_a_check_without_thresholds_is_measured_all_the_same() -> None:
     task = health_task(HealthCheck.from_object(table.valid()["minimal-check"]), run="now", attempt=1)
     assert task.health is not None
     assert json.loads(task.to_json())["health"]["checks"][0]["thresholds"] == {"used": {}}
+
+
+def test_rules_that_are_too_long_for_a_pod_are_told() -> None:
+    policy = table.valid()["minimal-policy"]
+    rules = [
+        {"name": f"rule-{number}", "select": {"include": [f"{number}/{glob}/" + "x" * 480 for glob in range(64)]}}
+        for number in range(8)
+    ]
+    policy["spec"]["rules"] = [{**rule, "removeOlderThan": "30d"} for rule in rules]
+    [problem] = semantic_problems(CleanupPolicy.from_object(policy))
+    assert problem.startswith("spec.rules: ")
+    assert "more than the 192 KiB" in problem
