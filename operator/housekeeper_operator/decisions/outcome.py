@@ -7,17 +7,14 @@ the reason of the pod, the condition of the Job, and at last Unknown. The result
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from datetime import datetime
 from typing import Final
 
-from pydantic import ValidationError
-
 from housekeeper_api.conditions import RunState
 from housekeeper_api.exit_codes import ExitCode
-from housekeeper_api.maintenance_run import RunResult
-from housekeeper_api.result import Result, ResultError, as_dict
+from housekeeper_api.harvest import run_result
+from housekeeper_api.result import Result, ResultError
 from housekeeper_operator.decisions.views import JobView, Object, PodView
 
 MAX_MESSAGE: Final = 1024
@@ -158,8 +155,6 @@ def _of_message(pod: PodView) -> Outcome | None:
     reason: str = result.outcome
     message = result.message or f"The worker says {result.outcome} and gives no reason."
     numbers = _numbers(result)
-    if numbers is None and (result.cleanup is not None or result.checks is not None):
-        message += " (Its numbers are not understood: operator and worker image are of different releases.)"
     if result.outcome == "Cancelled":
         # The worker only knows that it was told to stop; the pod may know by whom.
         cause = _of_pod_reason(pod)
@@ -186,18 +181,9 @@ def _read(pod: PodView) -> Result | None:
 
 
 def _numbers(result: Result) -> Object | None:
-    """`status.result`, or None where the API server would refuse it, and with it all else that there is to say."""
-    plain = as_dict(result)
-    if result.cleanup is not None:
-        members = {"cleanup": plain["cleanup"]}
-    elif result.checks is not None:
-        members = {"health": {"checks": plain["checks"]}}
-    else:
-        return None
-    try:
-        return RunResult.model_validate_json(json.dumps(members)).to_object()
-    except ValidationError:
-        return None
+    """`status.result`, or None where the worker reported neither a clean-up nor checks."""
+    numbers = run_result(result)
+    return None if numbers is None else numbers.to_object()
 
 
 def _of_exit(pod: PodView) -> Outcome | None:

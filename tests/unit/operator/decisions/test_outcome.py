@@ -160,7 +160,7 @@ ENDED = {
     ),
     "numbers that the API would refuse": (
         pod().exited(0, message=result(cleanup={"scanned": -1, "matched": "many"})).succeeded(),
-        (SUCCEEDED, "Succeeded", False, "of different releases"),
+        (SUCCEEDED, "Succeeded", False, "Done."),
     ),
     "a phase and nothing else": (pod().failed(), (FAILED, "Unknown", True, "look at the node (none)")),
     "done, and nothing else": (pod().succeeded(), (SUCCEEDED, "Succeeded", False, "numbers were lost")),
