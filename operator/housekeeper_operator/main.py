@@ -30,7 +30,7 @@ from housekeeper_operator.resync import Resync
 from housekeeper_operator.settings import InvalidSetting, Settings
 from housekeeper_operator.telemetry.http import LoopLag, Server, too_old
 from housekeeper_operator.telemetry.metrics import Metrics
-from housekeeper_operator.watches import CLIENT_TIMEOUT, Watches
+from housekeeper_operator.watches import CLIENT_TIMEOUT, Watches, WatchesEnded
 from housekeeper_operator.workqueue import RECONCILE_LIMIT, Key, Reconcile, WorkQueue
 
 log = structlog.get_logger(__name__)
@@ -129,7 +129,8 @@ class Operator:
         self._state = "Waiting for the custom resources and the first full list."
         self.store.subscribe(self._changed)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._watches.run(self._resync.served), name="watches")
+            await self._resync.served()
+            group.create_task(self._watches.run(), name="watches")
             await self._resync.complete()
             context = Context(
                 cluster=self._cluster,
@@ -167,6 +168,9 @@ class Operator:
             if isinstance(error, LeadershipLost):
                 log.error("Leadership lost: ending this process", error=str(error))
                 return EXIT_LOST
+            if isinstance(error, ExceptionGroup) and (ended := error.subgroup(WatchesEnded)) is not None:
+                log.error("The watches ended: ending this process, to begin anew", error=str(ended.exceptions[0]))
+                return 1
             if error is not None:
                 raise error
         return 0

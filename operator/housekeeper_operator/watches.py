@@ -1,9 +1,11 @@
 """The only file that knows kopf: its watches become changes in the store.
 
 kopf lists and watches, resumes and reconnects; nothing else of it is used. It runs on a thread with an event loop of
-its own, because it cancels every task of its loop when it ends, and it may end: when a custom resource is taken away
-while it is watched, for example. Then it is started again. Everything that it brings crosses over to the event loop of
-the operator.
+its own, because it cancels every task of its loop when it ends. Everything that it brings crosses over to the event
+loop of the operator.
+
+It ends by itself when it cannot go on: when a custom resource is taken away while it is watched, for example, or a
+right. It may hang while it ends, and cannot be begun again then: `run` raises, and the process should end.
 
 What kopf cannot tell is which objects went away while it did not watch. Whenever it lists anew, `on_listed` is called,
 so that somebody compares (`resync`).
@@ -17,9 +19,9 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
-from typing import Any, Final, cast
+from typing import Any, Final, NoReturn, cast
 
 import aiohttp
 import kopf
@@ -40,10 +42,15 @@ SERVER_TIMEOUT: Final = 290
 CLIENT_TIMEOUT: Final = 320
 INACTIVITY_TIMEOUT: Final = 75
 """Seconds without so much as a bookmark (the server sends one a minute), after which a watch is taken for dead."""
-RESTART_DELAY: Final = 5.0
 STOP_LIMIT: Final = 3.0
 DISCOVERY_LIMIT: Final = 30.0
 """Seconds after which every kind must at least have been asked for."""
+
+Failed = Callable[[BaseException | None], None]
+
+
+class WatchesEnded(Exception):
+    """There are no watches any more. The text says why."""
 
 
 class Watches:
@@ -73,33 +80,26 @@ class Watches:
         heard = [self._heard[path] for path, (of, _) in self._paths.items() if of == kind and path in self._heard]
         return time.monotonic() - min(heard) if heard else 0.0
 
-    async def run(self, served: Callable[[], Awaitable[None]]) -> None:
-        """Watch until cancelled. `served` is awaited before each start: it returns when all kinds are served."""
+    async def run(self) -> NoReturn:
+        """Watch until cancelled. Raises WatchesEnded."""
         self._loop = asyncio.get_running_loop()
-        while True:
-            await served()
-            self._heard.clear()
-            self._listing.clear()
-            thread = _Thread(self._operate)
-            try:
-                await self._until_it_ends(thread)
-            finally:
-                await thread.stop()
-            log.error("The watches ended: starting them again", error=thread.error, after_seconds=RESTART_DELAY)
-            await asyncio.sleep(RESTART_DELAY)
+        thread = _Thread(self._operate)
+        try:
+            await self._until_it_ends(thread)
+        finally:
+            await thread.stop()
+        raise WatchesEnded(thread.error)
 
     async def _until_it_ends(self, thread: _Thread) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DISCOVERY_LIMIT):
-                await thread.ended.wait()
-        if thread.ended.is_set():
-            return
+                await thread.failed.wait()
         unknown = {kind for path, (kind, _) in self._paths.items() if path not in self._listing | self._heard.keys()}
-        if unknown:
+        if unknown and not thread.failed.is_set():
             # It discovers what the server serves only once, and a new kind may be missing from what the server tells.
             thread.error = f"not watched after {DISCOVERY_LIMIT:g}s: {', '.join(sorted(unknown))}"
             return
-        await thread.ended.wait()
+        await thread.failed.wait()
 
     # On the event loop of the operator.
 
@@ -113,7 +113,7 @@ class Watches:
 
     # On the thread of the watches.
 
-    async def _operate(self, stop: asyncio.Event) -> None:
+    async def _operate(self, stop: asyncio.Event, failed: Failed) -> None:
         registry = kopf.OperatorRegistry()
         for kind in WATCHED_KINDS:
             resource = RESOURCES[kind]
@@ -123,7 +123,7 @@ class Watches:
         kopf.on.login(registry=registry)(self._login)
         # It warns that it is not on the main thread, which is as it should be: signals are main's.
         logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
-        await kopf.operator(
+        tasks = await kopf.spawn_tasks(
             registry=registry,
             settings=_settings(),
             standalone=True,
@@ -133,6 +133,11 @@ class Watches:
             namespaces=self._namespaces,
             stop_flag=stop,
         )
+        # Any of them that ends, ends all; how long that takes, and whether it succeeds, is not waited for.
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        failed(next((error for task in done if (error := task.exception()) is not None), None))
+        current = asyncio.current_task()
+        await kopf.run_tasks(tasks, ignored=() if current is None else (current,))
 
     async def _on_event(self, kind: str, *, event: Any, **_: Any) -> None:
         path = RESOURCES[kind].path(event["object"]["metadata"]["namespace"] if self._namespaces else None)
@@ -175,18 +180,19 @@ class Watches:
 
 
 class _Thread:
-    """One run of kopf: a thread with an event loop, made and ended from the operator's event loop."""
+    """kopf's thread with its event loop, made and ended from the operator's event loop."""
 
-    def __init__(self, operate: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, operate: Callable[[asyncio.Event, Failed], Coroutine[Any, Any, None]]) -> None:
         self.error = "it ended by itself"
-        self.ended = asyncio.Event()
+        self.failed = asyncio.Event()
+        self._gone = asyncio.Event()
         self._outer = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._stopped = False
         self._inner: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
-        self._thread = threading.Thread(target=self._run, args=(operate,), name="watches", daemon=True)
-        self._thread.start()
+        self._operate = operate
+        threading.Thread(target=self._run, name="watches", daemon=True).start()
 
     async def stop(self) -> None:
         """End it, and wait for that at most STOP_LIMIT seconds."""
@@ -196,27 +202,36 @@ class _Thread:
                 self._inner.call_soon_threadsafe(self._stop.set)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_LIMIT):
-                await self.ended.wait()
+                await self._gone.wait()
 
-    def _run(self, operate: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    def _run(self) -> None:
         try:
-            asyncio.run(self._main(operate))
-        except Exception as error:  # noqa: BLE001 - whatever ended it, it is logged and started again
-            self.error = f"{type(error).__name__}: {error}"
+            asyncio.run(self._main())
+        except Exception as error:  # noqa: BLE001 - whatever ended it, it is told to whoever waits
+            self._fail(error)
         finally:
-            if not self._outer.is_closed():
-                self._outer.call_soon_threadsafe(self.ended.set)
+            self._cross(self.failed.set)
+            self._cross(self._gone.set)
 
-    async def _main(self, operate: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    async def _main(self) -> None:
         with self._lock:
             self._inner, self._stop = asyncio.get_running_loop(), asyncio.Event()
             if self._stopped:
                 return
         try:
-            await operate(self._stop)
+            await self._operate(self._stop, self._fail)
         finally:
             with self._lock:
                 self._inner = None
+
+    def _fail(self, error: BaseException | None) -> None:
+        if error is not None:
+            self.error = f"{type(error).__name__}: {error}"
+        self._cross(self.failed.set)
+
+    def _cross(self, call: Callable[[], Any]) -> None:
+        if not self._outer.is_closed():
+            self._outer.call_soon_threadsafe(call)
 
 
 class _NoDifferences(kopf.DiffBaseStorage):
@@ -246,6 +261,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.persistence.diffbase_storage = _NoDifferences()
     # Never used, as nothing here makes kopf write; should a later handler do, it must not carry the framework's name.
     settings.persistence.finalizer = "housekeeper.dev/unused"
+    settings.process.ultimate_exiting_timeout = None  # it would kill the process; when to end is main's to say
     for kind in WATCHED_KINDS:
         selector = selector_of(kind)
         if selector is not None:
