@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from housekeeper_api import names
+from housekeeper_api.errors import InvalidResource
+from housekeeper_api.task import Task
+from housekeeper_operator import policies
+from housekeeper_operator.decisions.views import Object
+from tests.unit.operator.builders import NOW
+from tests.unit.operator.desired.conftest import cleanup_policy, health_check
+
+
+def test_both_kinds_have_one_face() -> None:
+    cleanup = policies.parse("CleanupPolicy", cleanup_policy(mode="Enforce"))
+    check = policies.parse("HealthCheck", health_check())
+    assert (cleanup.mode, cleanup.volume) == ("Enforce", ("team", "data"))
+    assert (check.mode, check.volume) == ("DryRun", None)
+    assert [(mount.path, mount.read_only) for mount in cleanup.mounts("Enforce")] == [("/volumes/target", False)]
+    assert [(mount.path, mount.read_only) for mount in check.mounts("DryRun")] == [("/volumes/data", True)]
+
+
+def test_the_schedules_of_two_kinds_of_one_name_differ() -> None:
+    same = {"schedule": "H H * * *"}
+    cleanup = policies.parse("CleanupPolicy", cleanup_policy("twin", **same))
+    obj = health_check("twin")
+    check = policies.parse("HealthCheck", {**obj, "spec": {**obj["spec"], **same}})
+    assert cleanup.schedule != check.schedule
+    assert cleanup.schedule == policies.parse("CleanupPolicy", cleanup_policy("twin", **same)).schedule
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"timeZone": "Mars/Olympus"}, "spec.timeZone: "),
+        ({"schedule": "0 3 30 2 *"}, "spec.schedule: "),
+        ({"rules": []}, "spec.rules: "),
+    ],
+)
+def test_what_cannot_be_carried_out_names_the_field(spec: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidResource, match=words):
+        policies.parse("CleanupPolicy", cleanup_policy(**spec))
+
+
+def test_an_edit_is_seen_although_nothing_is_read_twice() -> None:
+    before = policies.parse("CleanupPolicy", cleanup_policy())
+    assert policies.parse("CleanupPolicy", cleanup_policy()) is before
+    assert policies.parse("CleanupPolicy", cleanup_policy(mode="Enforce")).mode == "Enforce"
+    status: Object = {**cleanup_policy(), "status": {"observedGeneration": 7}}
+    assert policies.parse("CleanupPolicy", status) is before
+
+
+def test_the_task_is_that_of_the_run_and_its_mode() -> None:
+    policy = policies.parse("CleanupPolicy", cleanup_policy(mode="Enforce", timeout="5m"))
+    task = Task.from_json(policy.task("by-hand", 2, "DryRun"))
+    assert (task.run, task.attempt, task.mode, task.timeout_seconds) == ("by-hand", 2, "DryRun", 300.0)
+    check = Task.from_json(policies.parse("HealthCheck", health_check()).task("r", 1, "DryRun"))
+    assert check.health is not None
+
+
+def test_a_run_sees_the_watermark_of_the_cron_job() -> None:
+    policy = policies.parse("CleanupPolicy", cleanup_policy(startingDeadline="2h", suspend=True))
+    marked: Object = {"metadata": {"annotations": {names.SLOTS_SINCE_ANNOTATION: "2026-11-22T12:00:00Z"}}}
+    view = policies.view_of(policy, marked)
+    assert (view.slots_since, view.starting_deadline, view.suspended) == (NOW, timedelta(hours=2), True)
+    for without in (None, {"metadata": {}}, {"metadata": {"annotations": {names.SLOTS_SINCE_ANNOTATION: "soon"}}}):
+        assert policies.view_of(policy, without).slots_since is None
+
+
+def test_a_policy_that_cannot_be_read_stops_nothing_that_runs() -> None:
+    view = policies.broken_view(cleanup_policy(), "spec.rules: is required")
+    assert (view.problem, view.mode, view.attempts) == ("spec.rules: is required", "DryRun", 1)
+    assert view.timeout >= timedelta(days=7)
