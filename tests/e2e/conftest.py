@@ -21,6 +21,16 @@ def operator(cluster: Any, project_images: None) -> Iterator[Operator]:
 
 
 @pytest.fixture
+def second_namespace(cluster: Any, namespace: str) -> Iterator[str]:
+    """Another namespace besides the test's own."""
+    name = f"{namespace}-other"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    cluster.api.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
+    yield name
+    cluster.api.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
 def site(cluster: Any, namespace: str, operator: Operator) -> Site:
     """The test's own namespace, with the operator at work."""
     operator.available()

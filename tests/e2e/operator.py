@@ -29,13 +29,13 @@ class Operator:
         self._cluster = cluster
         self._api = cluster.api
 
-    def install(self) -> None:
-        """Install or upgrade the release, and wait until it is available."""
+    def install(self, further: dict[str, str] | None = None) -> None:
+        """Install or upgrade the release, with further values, and wait until it is available."""
         if self._api.find(f"/api/v1/namespaces/{self.namespace}") is None:
             labels = {"pod-security.kubernetes.io/enforce": "restricted"}
             self._api.create("/api/v1/namespaces", {"metadata": {"name": self.namespace, "labels": labels}})
         # The images have one name from build to build, so that nothing else would replace a running pod.
-        values = {**VALUES, "podAnnotations.installed": f"at-{time.time_ns()}"}
+        values = {**VALUES, **(further or {}), "podAnnotations.installed": f"at-{time.time_ns()}"}
         settings = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
         # Other tests of the session may have applied the definitions without Helm.
         where = ("-n", self.namespace, "--wait", "--timeout=120s", "--take-ownership")
@@ -53,6 +53,17 @@ class Operator:
             yield
         finally:
             self.install()
+
+    @contextlib.contextmanager
+    def with_values(self, further: dict[str, str]) -> Iterator[None]:
+        """The release has other values for a while."""
+        self.install(further)
+        try:
+            self.available()
+            yield
+        finally:
+            self.install()
+            self.available()
 
     def pods(self) -> list[Object]:
         """The operator's pods that are not on their way out."""
@@ -130,10 +141,10 @@ class Operator:
                         total += int(line.split()[1]) * 1024
         return total
 
-    def metrics(self) -> str:
-        """What /metrics of the one replica says."""
+    def http(self, path: str) -> str:
+        """What the one replica answers on its HTTP port."""
         (pod,) = self.pods()
-        return str(self._cluster.http(f"http://{pod['status']['podIP']}:8080/metrics"))
+        return str(self._cluster.http(f"http://{pod['status']['podIP']}:8080{path}"))
 
     def writes_during(self, seconds: float) -> list[str]:
         """What the operator wrote to the API server in that time, but for its Lease, from the server's audit log."""

@@ -1,8 +1,20 @@
-"""Uninstalling: nothing is left stuck."""
+"""Installed for all namespaces or for some, upgraded, uninstalled: nothing is left stuck."""
 
 from __future__ import annotations
 
 from tests.e2e.site import Site, message, state
+
+
+def test_limited_to_a_namespace_it_serves_that_one_only(site: Site, operator, second_namespace: str) -> None:
+    other = Site(site.api, second_namespace)
+    with operator.with_values({"watchNamespaces": "{" + site.namespace + "}"}):
+        site.slow_check("served", 1)
+        other.slow_check("not-served", 1)
+        assert state(site.run("served", "HealthCheck", "served")) == "Succeeded"
+        assert "status" not in other.get("HealthCheck", "not-served")
+        assert not other.list("CronJob")
+    # Back to the whole cluster: what was left out is picked up.
+    other.ready("HealthCheck", "not-served", timeout=60)
 
 
 def test_helm_uninstall_leaves_nothing_stuck(site: Site, volume, operator) -> None:
