@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
-from housekeeper_api import names, task
+from housekeeper_api import globs, names, task
 from housekeeper_api.cleanup_policy import CleanupPolicy
 from housekeeper_api.fields.pod import Resources
 from housekeeper_api.health_check import Check, HealthCheck, PercentThresholds, SizeThresholds
@@ -83,6 +83,7 @@ def semantic_problems(model: CleanupPolicy | HealthCheck | MaintenanceRun) -> li
     except ValueError as error:
         problems.append(f"spec.schedule: {error}")
     if isinstance(model, CleanupPolicy):
+        problems += _glob_problems(model)
         size = len(cleanup_task(model, run="", attempt=1, mode="Enforce").to_json().encode())
         if size > MAX_TASK_BYTES:
             problems.append(
@@ -91,6 +92,18 @@ def semantic_problems(model: CleanupPolicy | HealthCheck | MaintenanceRun) -> li
             )
     if spec.pod.resources is not None:
         problems += _resource_problems(spec.pod.resources)
+    return problems
+
+
+def _glob_problems(policy: CleanupPolicy) -> list[str]:
+    problems = []
+    for number, rule in enumerate(policy.spec.rules):
+        for where in ("include", "exclude"):
+            for index, text in enumerate(getattr(rule.select, where)):
+                try:
+                    globs.parse(text)
+                except globs.GlobError as error:
+                    problems.append(f"spec.rules[{number}].select.{where}[{index}]: {text!r} {error}")
     return problems
 
 

@@ -190,7 +190,7 @@ def _decode_object(wanted: Any, data: Any, where: str) -> Any:
         elif type(None) not in typing.get_args(hints[field.name]) and field.default is dataclasses.MISSING:
             raise TaskError(f"{where}.{key}: missing")
     if data:
-        raise TaskError(f"{where}.{sorted(data)[0]}: not known to this worker")
+        raise TaskError(f"{where}.{min(data)}: not known to this worker")
     for field in dataclasses.fields(wanted):
         members.setdefault(field.name, None if field.default is dataclasses.MISSING else field.default)
     return wanted(**members)

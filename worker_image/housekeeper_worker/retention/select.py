@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import re2
 
+from housekeeper_api.globs import Component, Glob, GlobError, parse
 from housekeeper_api.task import Rule, TaskError
-from housekeeper_worker.retention.globs import Component, Glob, GlobError, parse
 from housekeeper_worker.volume.names import matching_form
 
 _Positions = frozenset[tuple[int, int]]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wcmatch import glob as wcglob
 
-from housekeeper_worker.retention.globs import GlobError, parse
+from housekeeper_api.globs import GlobError, parse
 from tests.unit.worker.matching import selects
 
 TABLE = [
