@@ -1,3 +1,3 @@
-"""Fixtures of the test cluster for all tests; it starts only when a test asks for it."""
+"""Fixtures of every test: the embedded cluster's. They start nothing until a test asks for them."""
 
 pytest_plugins = ["tests.cluster.fixtures"]
