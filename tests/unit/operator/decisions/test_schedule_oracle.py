@@ -86,7 +86,7 @@ def test_fires_when_the_controller_does_around_changes_of_the_clock(oracle: Cron
     starts = [
         day + timedelta(hours=hours, seconds=seconds)
         for day in changes_of_the_clock(zone, range(2026, 2028))
-        for hours, seconds in ((-20, 0), (-2, 1), (1, 1800), (5, 59), (13, 60), (16, 0), (23, 2399))
+        for hours, seconds in ((-20, 0), (1, 1800), (13, 60), (16, 0))
     ]
     questions = [Question(schedule, zone, start, 4) for schedule in SCHEDULES for start in starts]
     wrong = [
