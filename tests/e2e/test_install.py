@@ -32,3 +32,15 @@ def test_helm_uninstall_leaves_nothing_stuck(site: Site, volume, operator) -> No
     site.cleanup_policy("again", data.claim)
     run = site.run("again", "CleanupPolicy", "again")
     assert state(run) == "Succeeded", message(run)
+
+
+def test_a_worker_image_that_cannot_be_pulled_is_named(site: Site, operator) -> None:
+    with operator.with_values({"worker.image.tag": "no-such-release"}):
+        site.slow_check("imageless", 1, pendingTimeout="15s")
+        run = site.run("imageless", "HealthCheck", "imageless")
+        assert state(run) == "Failed"
+        assert run["status"]["attempts"][-1]["reason"] == "ImagePullFailed", run["status"]
+        assert "no-such-release" in message(run)
+        assert "worker.image" in message(run)
+    # The image is right again, and with it the Job of the next run.
+    assert state(site.run("mended", "HealthCheck", "imageless")) == "Succeeded"
