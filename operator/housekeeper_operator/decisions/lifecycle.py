@@ -25,6 +25,7 @@ from housekeeper_operator.decisions.views import JobView, PodView, RunView
 POLICY_GRACE: Final = timedelta(minutes=2)
 """How long a run waits for its policy to appear: `kubectl apply -f` of both sends them in any order."""
 POLICY_POLL: Final = timedelta(seconds=2)
+"""How often it looks meanwhile: until the policy owns it, nothing connects the two."""
 WORKER_GRACE: Final = timedelta(seconds=30)
 """How long after `timeout` the worker may take to report, before its pod is stopped."""
 POD_START_GRACE: Final = timedelta(seconds=30)
@@ -148,7 +149,8 @@ def _new(run: RunView, policy: PolicyView | None, job: JobView | None, now: date
     if policy is None:
         if now < run.created + POLICY_GRACE:
             message = f"{run.policy_kind} {run.policy} does not exist (yet) in namespace {run.namespace}."
-            return Decision(waiting=("PolicyNotFound", message), again=run.created + POLICY_GRACE)
+            again = min(now + POLICY_POLL, run.created + POLICY_GRACE)
+            return Decision(waiting=("PolicyNotFound", message), again=again)
         return _failed("PolicyNotFound", f"There is no {run.policy_kind} {run.policy} in namespace {run.namespace}.")
     if run.of_slot:
         if job is None or job.deleting:

@@ -10,6 +10,7 @@ from housekeeper_api.conditions import TERMINAL_STATES, RunState
 from housekeeper_operator.decisions.lifecycle import (
     POD_START_GRACE,
     POLICY_GRACE,
+    POLICY_POLL,
     REASON_GRACE,
     STOP_GRACE,
     WORKER_GRACE,
@@ -116,7 +117,9 @@ def test_a_run_waits_a_while_for_its_policy() -> None:
     assert decision.waiting is not None
     assert decision.waiting[0] == "PolicyNotFound"
     assert decision.state is None
-    assert decision.again == ago(seconds=5) + POLICY_GRACE
+    assert decision.again == NOW + POLICY_POLL
+    almost = NOW - POLICY_GRACE + timedelta(seconds=1)
+    assert step(run().created(almost), policy=None).again == later(seconds=1)
 
 
 def test_a_run_whose_policy_does_not_come_fails() -> None:
