@@ -148,9 +148,8 @@ class CleanupPolicy(Resource):
         ),
         Column(
             name="Freed",
-            json_path=".status.lastRun.bytesFreed",
-            type="integer",
-            description="Bytes that the last run freed; in a dry run, would have freed.",
+            json_path=".status.lastRun.freed",
+            description="What the last run freed; in a dry run, would have freed.",
         ),
         Column(name="Next Run", json_path=".status.nextRunTime", description="Next slot of the schedule."),
         Column(

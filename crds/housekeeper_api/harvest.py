@@ -23,6 +23,7 @@ from housekeeper_api.maintenance_run import (
     HealthResult,
     RunResult,
 )
+from housekeeper_api.quantities import format_bytes
 
 
 def run_result(harvested: result.Result) -> RunResult | None:
@@ -41,6 +42,7 @@ def _cleanup(cleanup: result.Cleanup) -> CleanupResult:
         matched=_count(cleanup.matched),
         removed=_count(cleanup.removed),
         bytes_freed=_count(cleanup.bytes_freed),
+        freed=format_bytes(_count(cleanup.bytes_freed)),
         freed_on_disk=None if not _is_integer(freed) else max(-MAX_INTEGER, min(freed, MAX_INTEGER)),
         skipped=_skipped(cleanup.skipped),
         errors=tuple(_text(error, 256) for error in _items(cleanup.errors)[:MAX_ERRORS]),

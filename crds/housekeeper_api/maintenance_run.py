@@ -147,6 +147,8 @@ class CleanupResult(StatusModel):
     """Files removed."""
     bytes_freed: Count
     """Allocated bytes of what was removed."""
+    freed: Annotated[str, Field(max_length=16)]
+    """The same for people, such as 2.2 MiB."""
     freed_on_disk: Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)] | None = None
     """Bytes that became free on the file system meanwhile, whoever freed them. Absent in a dry run."""
     skipped: Annotated[dict[str, Count], Field(max_length=MAX_SKIP_REASONS)] = Field(default_factory=dict)
@@ -223,8 +225,7 @@ class MaintenanceRun(Resource):
         ),
         Column(
             name="Freed",
-            json_path=".status.result.cleanup.bytesFreed",
-            type="integer",
+            json_path=".status.result.cleanup.freed",
             description="Bytes freed; in a dry run, that would be.",
         ),
         Column(

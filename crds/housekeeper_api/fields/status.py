@@ -53,6 +53,8 @@ class LastRun(StatusModel):
     """Files removed."""
     bytes_freed: Count | None = None
     """Allocated bytes of what was removed."""
+    freed: Annotated[str, Field(max_length=16)] | None = None
+    """The same for people, such as 2.2 MiB."""
     errors: Count | None = None
     """Number of errors."""
     duration_seconds: Count | None = None

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from housekeeper_api.conditions import GOOD_STATES, TERMINAL_STATES, ConditionType, RunState
+from housekeeper_api.quantities import format_bytes
 from housekeeper_operator.decisions import conditions
 from housekeeper_operator.decisions.lifecycle import Decision
 from housekeeper_operator.decisions.outcome import word
@@ -143,7 +144,7 @@ def _with_earlier(before: Object, result: Object, status: Object) -> Object:
     if not earlier or not cleanup or status.get("mode") != "Enforce":
         return result
     removed = {member: cleanup.get(member, 0) + earlier.get(member, 0) for member in ("removed", "bytesFreed")}
-    return {**result, "cleanup": {**cleanup, **removed}}
+    return {**result, "cleanup": {**cleanup, **removed, "freed": format_bytes(removed["bytesFreed"])}}
 
 
 def _replacing(before: Object, after: Object) -> Object:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from housekeeper_api.conditions import GOOD_STATES, RunState
+from housekeeper_api.quantities import format_bytes
 from housekeeper_operator.decisions.views import Object, RunView, format_time
 
 RING: Final = 64
@@ -130,6 +131,7 @@ def last_run(view: RunView, run: Object) -> Object:
         summary["mode"] = status.get("mode", "DryRun")
         for member in ("scanned", "matched", "removed", "bytesFreed"):
             summary[member] = int(cleanup.get(member, 0))
+        summary["freed"] = format_bytes(summary["bytesFreed"])
         summary["errors"] = int(cleanup.get("errorCount", 0))
     return summary
 

@@ -68,6 +68,7 @@ def test_what_a_worker_says_arrives_whole() -> None:
             "matched": 8,
             "removed": 7,
             "bytesFreed": 6,
+            "freed": "6 B",
             "freedOnDisk": -5,
             "skipped": {"settling": 1},
             "errors": ["a.log: permission denied"],

@@ -46,6 +46,7 @@ def test_a_run_is_told_and_added() -> None:
         "matched": 50,
         "removed": 7,
         "bytesFreed": 7000,
+        "freed": "6.8 KiB",
         "errors": 2,
         "durationSeconds": 9,
         "message": "…",
