@@ -66,4 +66,6 @@ ACTIVE_STATES = frozenset({RunState.ADMITTED, RunState.RUNNING, RunState.CANCELL
 """States of a run that takes part of the limits: its Job is not suspended."""
 WAITING_STATES = frozenset({RunState.QUEUED, RunState.BACKOFF})
 GOOD_STATES = frozenset({RunState.SUCCEEDED, RunState.PARTIALLY_SUCCEEDED})
+IDLE_STATES = frozenset({RunState.SKIPPED, RunState.CANCELLED})
+"""States of an ended run that did not do its work because somebody did not want it to."""
 TERMINAL_STATES = frozenset(RunState) - ACTIVE_STATES - WAITING_STATES

@@ -66,7 +66,8 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     cluster.api.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
     account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
-    running.wait_for(lambda: cluster.api.find(account), 30, "default service account, without which there are no pods")
+    # After a death of the API server the controller manager waits up to a minute before it looks again.
+    running.wait_for(lambda: cluster.api.find(account), 90, "default service account, without which there are no pods")
     yield name
     cluster.api.delete(f"/api/v1/namespaces/{name}")
 

@@ -55,6 +55,6 @@ class History(Model):
     succeeded: Kept = 3
     """Number of succeeded runs that are kept."""
     failed: Kept = 5
-    """Number of runs kept that did not succeed."""
+    """Number of failed runs that are kept, and of skipped and cancelled ones besides."""
     ttl: TimeToLive = Duration(7, "d")
     """Age at which a finished run is removed in any case."""

@@ -22,6 +22,9 @@ class Entry:
     """(kind, namespace, name)."""
     volume: tuple[str, str] | None
     """(namespace, claim) that it works on alone; None when it shares."""
+    holds_place: bool = True
+    """Whether it takes one of the places of the installation. Not when its pod is lost with its node: nobody can tell
+    whether that still writes, so its volume stays taken, but one lost node must not stop everything else."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ def admit(waiting: Iterable[Entry], active: Iterable[Entry], *, limit: int) -> l
         policies[entry.policy] = entry
         if entry.volume is not None:
             volumes[entry.volume] = entry
-        places -= 1
+        places -= entry.holds_place
     verdicts = []
     for entry in sorted(waiting, key=lambda item: (item.created, item.namespace, item.run)):
         if (other := policies.get(entry.policy)) is not None:

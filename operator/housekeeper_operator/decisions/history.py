@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from housekeeper_api.conditions import GOOD_STATES
+from housekeeper_api.conditions import GOOD_STATES, IDLE_STATES
 from housekeeper_operator.decisions.views import RunView
 
 
@@ -14,21 +14,19 @@ def surplus(
 ) -> tuple[list[RunView], datetime | None]:
     """Ended and recorded runs to delete, and when the next one falls due.
 
-    Kept are the newest `succeeded` good ones and the newest `failed` others, and none longer than `ttl` after its end.
+    Kept are the newest `succeeded` good ones, the newest `failed` that failed, and as many that were skipped or
+    cancelled, so that a policy whose slots are skipped for a while does not lose sight of its failures; and none longer
+    than `ttl` after its end.
     """
     kept: list[datetime] = []
     remove: list[RunView] = []
-    good, bad = succeeded, failed
+    room = {"good": succeeded, "failed": failed, "idle": failed}
     ended = [run for run in runs if run.terminal and run.recorded]
     for run in sorted(ended, key=lambda item: (item.completed or item.created, item.name), reverse=True):
         due = (run.completed or run.created) + ttl
-        if run.state in GOOD_STATES:
-            good -= 1
-            room = good >= 0
-        else:
-            bad -= 1
-            room = bad >= 0
-        if room and now < due:
+        drawer = "good" if run.state in GOOD_STATES else "idle" if run.state in IDLE_STATES else "failed"
+        room[drawer] -= 1
+        if room[drawer] >= 0 and now < due:
             kept.append(due)
         else:
             remove.append(run)

@@ -23,9 +23,10 @@ operator stops an overdue worker long before (`lifecycle.WORKER_GRACE`).
 """
 TERMINATION_GRACE: Final = 10
 """Seconds between SIGTERM and SIGKILL; the worker ends within 5."""
-DEFAULT_RESOURCES: Final = {
-    "requests": {"cpu": "50m", "memory": "64Mi"},
-    "limits": {"memory": "256Mi"},
+DEFAULT_RESOURCES: Final[dict[str, Object]] = {
+    names.CLEANUP_POLICY: {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+    # Without a limit of its own, a check of memory speaks of the node.
+    names.HEALTH_CHECK: {"requests": {"cpu": "50m", "memory": "64Mi"}},
 }
 
 
@@ -84,7 +85,7 @@ def build_pod_template(
                 "name": names.CONTAINER,
                 "image": image.image,
                 "imagePullPolicy": image.pull_policy,
-                "resources": options.get("resources") or DEFAULT_RESOURCES,
+                "resources": options.get("resources") or DEFAULT_RESOURCES[kind],
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
                     "capabilities": {"drop": ["ALL"]},

@@ -195,7 +195,8 @@ class PolicyReconciler:
     def _next_slot(self, before: Object, policy: Policy, generation: int, now: datetime) -> datetime | None:
         """The next slot; what stands in the status is still right while it lies ahead and the policy is the same."""
         known = parse_time(before.get("nextRunTime"))
-        if known is not None and known > now and before.get("observedGeneration") == generation:
+        same = before.get("observedGeneration") == generation and before.get("schedule") == policy.schedule
+        if known is not None and known > now and same:
             return known
         return next_time(policy.schedule, policy.zone, now)
 

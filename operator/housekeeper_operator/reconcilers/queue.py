@@ -17,7 +17,15 @@ from housekeeper_operator.cluster.errors import AlreadyExists, Conflict, Forbidd
 from housekeeper_operator.context import Context
 from housekeeper_operator.decisions import lifecycle, run_status
 from housekeeper_operator.decisions.admission import Entry, Verdict, admit
-from housekeeper_operator.decisions.views import JobView, Object, RunView, condition, is_controlled_by
+from housekeeper_operator.decisions.views import (
+    JobView,
+    Object,
+    PodView,
+    RunView,
+    condition,
+    is_controlled_by,
+    parse_time,
+)
 from housekeeper_operator.desired.job import build_admission, build_job, template_hash
 from housekeeper_operator.policies import Policy
 from housekeeper_operator.reconcilers import lookup
@@ -28,6 +36,8 @@ log = structlog.get_logger(__name__)
 
 FORBIDDEN_WAIT: Final = timedelta(seconds=30)
 """How long until a start that an admission policy or missing rights refused is tried again."""
+LOST_AFTER: Final = timedelta(seconds=60)
+"""How long after its grace a pod that is being deleted may still be there before its node counts as lost."""
 
 
 class QueueReconciler:
@@ -40,6 +50,7 @@ class QueueReconciler:
         """Admit what may start now; write down why the rest waits."""
         waiting: dict[tuple[str, str], tuple[Object, RunView, Policy]] = {}
         active: list[Entry] = []
+        look_again: list[datetime] = []
         queued = 0
         for obj in self._context.store.list(names.MAINTENANCE_RUN):
             if (condition(obj, ConditionType.SUCCEEDED) or {}).get("status") != "Unknown":
@@ -51,14 +62,18 @@ class QueueReconciler:
             job = lookup.job_of_run(self._context.store, obj, view)
             job_view = JobView.of(job) if job is not None else None
             if view.active or (view.state is RunState.QUEUED and _is_started(job_view)):
-                active.append(_active_entry(view, policy, job_view))
+                lost_at = self._lost_at(job)
+                lost = lost_at is not None and lost_at <= self._context.now()
+                if lost_at is not None and not lost:
+                    look_again.append(lost_at)
+                active.append(dataclasses.replace(_active_entry(view, policy, job_view), holds_place=not lost))
             elif view.state is RunState.QUEUED:
                 queued += 1
                 if policy is not None:
                     waiting[view.namespace, view.name] = (obj, view, policy)
         limit = self._context.settings.max_concurrent_runs
         entries = [_entry(view, policy) for _, view, policy in waiting.values()]
-        started, refused = 0, False
+        started = 0
         for verdict in admit(entries, active, limit=limit):
             obj, view, policy = waiting[verdict.entry.namespace, verdict.entry.run]
             try:
@@ -76,10 +91,16 @@ class QueueReconciler:
                 await self._refuse(obj, view, error)
             except Forbidden as error:
                 await self._explain(obj, view, Verdict(verdict.entry, False, "Forbidden", str(error)[:500]))
-                refused = True
+                look_again.append(self._context.now() + FORBIDDEN_WAIT)
         self._context.metrics.runs_queued.set(queued - started)
         self._context.metrics.runs_active.set(len(active) + started)
-        return self._context.now() + FORBIDDEN_WAIT if refused else None
+        return min(look_again, default=None)
+
+    def _lost_at(self, job: Object | None) -> datetime | None:
+        """When a pod of a started Job that is being deleted counts as lost with its node; None if none is."""
+        pods = lookup.pods_of_job(self._context.store, job) if job is not None else []
+        ends = [parse_time(pod["metadata"].get("deletionTimestamp")) for pod in pods if not PodView.of(pod).ended]
+        return min((end + LOST_AFTER for end in ends if end is not None), default=None)
 
     def _policy_of(self, view: RunView) -> Policy | None:
         found = lookup.policy_of_run(self._context.store, view)

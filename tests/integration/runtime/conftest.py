@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,16 @@ def crds(cluster: Cluster) -> None:
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", os.path.join(ROOT, "crds"))
     resources = [f"crd/{plural}.{names.GROUP}" for plural in names.PLURALS.values()]
     cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", *resources)
+
+
+@pytest.fixture
+def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A fresh namespace. No pod runs in it, so that nothing of the controller manager's is waited for."""
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower().removeprefix("test_")).strip("-")
+    name = f"{words[:30].strip('-')}-{secrets.token_hex(3)}"
+    cluster.api.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    yield name
+    cluster.api.delete(f"/api/v1/namespaces/{name}")
 
 
 @pytest.fixture

@@ -195,7 +195,8 @@ async def test_an_invalid_object_tells_its_fields(port: Port, policy: Policy) ->
 @pytest.fixture
 async def powerless(cluster: Cluster, namespace: str, connection: Connection) -> AsyncIterator[Port]:
     """The port with the rights of a service account that has none."""
-    token = cluster.kubectl("create", "token", "default", "-n", namespace).stdout.strip()
+    cluster.kubectl("create", "serviceaccount", "powerless", "-n", namespace)
+    token = cluster.kubectl("create", "token", "powerless", "-n", namespace).stdout.strip()
     configuration = connection._configuration
     configuration.api_key = {"BearerToken": f"Bearer {token}"}
     configuration.cert_file = configuration.key_file = None
@@ -205,7 +206,7 @@ async def powerless(cluster: Cluster, namespace: str, connection: Connection) ->
 
 
 async def test_missing_rights_are_told(powerless: Port, namespace: str) -> None:
-    with pytest.raises(Forbidden, match=f"system:serviceaccount:{namespace}:default.*cannot list resource"):
+    with pytest.raises(Forbidden, match=f"system:serviceaccount:{namespace}:powerless.*cannot list resource"):
         await powerless.list(kinds.CLEANUP_POLICY, namespace=namespace)
 
 

@@ -122,7 +122,7 @@ def limited_kubeconfig(cluster: Cluster, namespace: str, tmp_path: Path) -> Path
         {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]},
     ]
     group = "rbac.authorization.k8s.io"
-    account = {"kind": "ServiceAccount", "name": "default", "namespace": namespace}
+    account = {"kind": "ServiceAccount", "name": "reader", "namespace": namespace}
     apply(
         cluster,
         {
@@ -139,7 +139,8 @@ def limited_kubeconfig(cluster: Cluster, namespace: str, tmp_path: Path) -> Path
             "subjects": [account],
         },
     )
-    token = cluster.kubectl("create", "token", "default", "-n", namespace).stdout.strip()
+    cluster.kubectl("create", "serviceaccount", "reader", "-n", namespace)
+    token = cluster.kubectl("create", "token", "reader", "-n", namespace).stdout.strip()
     config = json.loads(cluster.kubectl("config", "view", "--raw", "--flatten", "-o", "json").stdout)
     config["users"][0]["user"] = {"token": token}
     path = tmp_path / "kubeconfig"

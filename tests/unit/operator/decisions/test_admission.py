@@ -152,3 +152,12 @@ def _ties_in_messages(active: list[Entry]) -> bool:
     policies = [one.policy for one in active]
     volumes = [one.volume for one in active if one.volume]
     return len(policies) > len(set(policies)) or len(volumes) > len(set(volumes))
+
+
+def test_a_run_lost_with_its_node_frees_its_place_but_not_its_volume() -> None:
+    lost = Entry("lost", "team", NOW, ("CleanupPolicy", "team", "a"), ("team", "data"), holds_place=False)
+    same_volume = Entry("same", "team", NOW, ("CleanupPolicy", "team", "b"), ("team", "data"))
+    another = Entry("another", "team", NOW, ("HealthCheck", "team", "c"), None)
+    verdicts = {verdict.entry.run: verdict for verdict in admit([same_volume, another], [lost], limit=1)}
+    assert verdicts["same"].reason == "VolumeBusy"
+    assert verdicts["another"].admitted

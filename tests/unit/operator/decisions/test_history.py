@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housekeeper_api.conditions import GOOD_STATES, TERMINAL_STATES, RunState
+from housekeeper_api.conditions import GOOD_STATES, IDLE_STATES, TERMINAL_STATES, RunState
 from housekeeper_operator.decisions.history import surplus
 from housekeeper_operator.decisions.views import RunView
 from tests.unit.operator.builders import NOW, RunBuilder, ago, run
@@ -42,6 +42,12 @@ def test_what_has_not_ended_or_is_not_counted_stays() -> None:
     assert removed([*waiting, uncounted], succeeded=0, failed=0) == []
 
 
+def test_skipped_and_cancelled_runs_push_no_failure_out() -> None:
+    failure = ended("failure", RunState.FAILED, 50)
+    skipped = [ended(f"skipped-{hours}", RunState.SKIPPED, hours) for hours in (1, 2, 3)]
+    assert removed([failure, *skipped], failed=2) == ["skipped-3"]
+
+
 def test_nothing_outlives_its_ttl_and_the_next_end_is_told() -> None:
     runs = [ended("old", RunState.SUCCEEDED, 7 * 24), ended("young", RunState.SUCCEEDED, 7 * 24 - 1)]
     gone, due = surplus([one.view() for one in runs], succeeded=3, failed=3, ttl=WEEK, now=NOW)
@@ -75,7 +81,8 @@ def test_laws_of_history(runs: list[RunBuilder], succeeded: int, failed: int) ->
     kept = [view for view in views if view not in gone and view.recorded]
     for of_sort, most in (
         (lambda view: view.state in GOOD_STATES, succeeded),
-        (lambda view: view.state not in GOOD_STATES, failed),
+        (lambda view: view.state in IDLE_STATES, failed),
+        (lambda view: view.state not in GOOD_STATES | IDLE_STATES, failed),
     ):
         kept_ends = sorted(_end(view) for view in kept if of_sort(view))
         gone_ends = sorted(_end(view) for view in gone if of_sort(view))
