@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from tests.cluster.embedded import lifecycle
+from tests.cluster.embedded import lifecycle, packages
 from tests.cluster.embedded.api import Api
 from tests.cluster.embedded.artifacts import images
 from tests.cluster.embedded.commandline import inside_environment
@@ -72,6 +72,11 @@ class Cluster:
         """Build what is not built of `base`, `operator`, `worker`, and load it as `housekeeper-TARGET:dev`."""
         with network.outside(self.layout):  # the packages that an image build installs come from beyond this cluster
             images.load(self.layout, images.build(list(targets)))
+
+    def install(self, needs: dict[str, str]) -> None:
+        """Have Debian packages on this machine, by a program or file of each and its name; no service is started."""
+        with network.outside(self.layout):
+            packages.ensure(needs)
 
     @contextlib.contextmanager
     def frozen(self, component: str) -> Iterator[None]:

@@ -141,10 +141,14 @@ class Operator:
                         total += int(line.split()[1]) * 1024
         return total
 
+    def address(self) -> str:
+        """Host and port where the one replica serves metrics and probes."""
+        (pod,) = self.pods()
+        return f"{pod['status']['podIP']}:8080"
+
     def http(self, path: str) -> str:
         """What the one replica answers on its HTTP port."""
-        (pod,) = self.pods()
-        return str(self._cluster.http(f"http://{pod['status']['podIP']}:8080{path}"))
+        return str(self._cluster.http(f"http://{self.address()}{path}"))
 
     def writes_during(self, seconds: float) -> list[str]:
         """What the operator wrote to the API server in that time, but for its Lease, from the server's audit log."""
