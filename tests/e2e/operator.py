@@ -150,8 +150,11 @@ class Operator:
         """What the one replica answers on its HTTP port."""
         return str(self._cluster.http(f"http://{self.address()}{path}"))
 
-    def writes_during(self, seconds: float) -> list[str]:
-        """What the operator wrote to the API server in that time, but for its Lease, from the server's audit log."""
+    def writes_during(self, seconds: float, namespace: str) -> list[str]:
+        """What the operator wrote in that time, from the server's audit log: there, in no namespace, or in its own.
+
+        Its Lease is left out. Other tests' namespaces may be on their way out still.
+        """
         log = self._cluster.audit_log
         with open(log, encoding="utf-8") as file:
             file.seek(0, os.SEEK_END)
@@ -164,6 +167,7 @@ class Operator:
             if event["user"]["username"] == user
             and event["verb"] not in {"get", "list", "watch"}
             and "/leases/" not in event["requestURI"]
+            and event.get("objectRef", {}).get("namespace", "") in {"", namespace, self.namespace}
         ]
 
     def _kill(self, pod: Object) -> None:

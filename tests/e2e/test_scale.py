@@ -28,12 +28,14 @@ def manifests(namespace: str) -> str:
 
 
 def test_five_hundred_policies(site: Site, operator, kubectl) -> None:
+    began = time.monotonic()
     kubectl("apply", "-f", "-", input=manifests(site.namespace), timeout=180)
     applied = time.monotonic()
-    site.wait_for(lambda: len(site.list("CronJob")) == COUNT, 30, f"{COUNT} CronJobs")
-    waited = time.monotonic() - applied
-    print(f"{COUNT} CronJobs {waited:.1f} s after the end of kubectl apply")
-    assert waited <= 5
+    site.wait_for(lambda: len(site.list("CronJob")) == COUNT, 60, f"{COUNT} CronJobs")
+    applying, waited = applied - began, time.monotonic() - applied
+    print(f"kubectl apply: {applying:.1f} s; {COUNT} CronJobs {waited:.1f} s after its end")
+    # Against kubectl's own work in the same run, because machines differ: where it takes ten seconds, five are left.
+    assert waited <= applying / 2, f"{waited:.1f} s after an apply of {applying:.1f} s"
     site.wait_for(
         lambda: all(policy.get("status", {}).get("conditions") for policy in site.list("CleanupPolicy")),
         60,
@@ -45,7 +47,7 @@ def test_five_hundred_policies(site: Site, operator, kubectl) -> None:
 
     versions = {p["metadata"]["name"]: p["metadata"]["resourceVersion"] for p in site.list("CleanupPolicy")}
     operator.restart()
-    assert operator.writes_during(15) == [], "after a restart it wrote although nothing had changed"
-    assert operator.writes_during(60) == [], "it wrote although nothing had changed"
+    assert operator.writes_during(15, site.namespace) == [], "after a restart it wrote although nothing had changed"
+    assert operator.writes_during(60, site.namespace) == [], "it wrote although nothing had changed"
     assert {p["metadata"]["name"]: p["metadata"]["resourceVersion"] for p in site.list("CleanupPolicy")} == versions
     assert operator.memory_bytes() <= 120 * 2**20
