@@ -33,6 +33,8 @@ class ReadyReason(StrEnum):
     """The specification cannot be carried out; the message names the field and says what to write."""
     NAME_CONFLICT = "NameConflict"
     """An object of the name that is needed exists and is not ours; it was left alone."""
+    FORBIDDEN = "Forbidden"
+    """The API server does not let the operator make the CronJob: a quota, a webhook, missing rights."""
 
 
 class RunState(StrEnum):

@@ -25,6 +25,17 @@ def test_a_result_that_came_while_the_operator_was_dead_is_harvested_once(site: 
     assert len(site.list("Job")) == 1
 
 
+def test_a_running_slot_whose_run_is_deleted_is_stopped_and_frees_nothing_before(site: Site, volume) -> None:
+    site.slow_check("slow", 40, schedule=EVERY_MINUTE)
+    (job,) = site.wait_for(lambda: site.list("Job"), 80, "Job of a slot")
+    name = job["metadata"]["name"]
+    site.running_pod(name)
+    site.delete("MaintenanceRun", name)
+    site.wait_for(lambda: site.find("Job", name) is None, 30, "end of the Job whose run was deleted")
+    site.patch("HealthCheck", "slow", {"spec": {"suspend": True}})
+    assert site.find("MaintenanceRun", name) is None
+
+
 def test_a_policy_deleted_while_the_operator_is_down_takes_all_along(site: Site, operator) -> None:
     site.slow_check("gone", 1)
     site.run("one", "HealthCheck", "gone")

@@ -34,8 +34,9 @@ def test_five_hundred_policies(site: Site, operator, kubectl) -> None:
     site.wait_for(lambda: len(site.list("CronJob")) == COUNT, 60, f"{COUNT} CronJobs")
     applying, waited = applied - began, time.monotonic() - applied
     print(f"kubectl apply: {applying:.1f} s; {COUNT} CronJobs {waited:.1f} s after its end")
-    # Against kubectl's own work in the same run, because machines differ: where it takes ten seconds, five are left.
-    assert waited <= applying / 2, f"{waited:.1f} s after an apply of {applying:.1f} s"
+    # Five seconds; more only where the machine is so slow that kubectl alone needs more than ten for its part.
+    limit = 5 * max(1.0, applying / 10)
+    assert waited <= limit, f"{waited:.1f} s after an apply of {applying:.1f} s"
     site.wait_for(
         lambda: all(policy.get("status", {}).get("conditions") for policy in site.list("CleanupPolicy")),
         60,
@@ -46,8 +47,12 @@ def test_five_hundred_policies(site: Site, operator, kubectl) -> None:
     assert memory <= 120 * 2**20
 
     versions = {p["metadata"]["name"]: p["metadata"]["resourceVersion"] for p in site.list("CleanupPolicy")}
+    mark = operator.audit_mark()
     operator.restart()
-    assert operator.writes_during(15, site.namespace) == [], "after a restart it wrote although nothing had changed"
-    assert operator.writes_during(60, site.namespace) == [], "it wrote although nothing had changed"
+    reconciled = f'housekeeper_reconcile_total{{kind="CleanupPolicy",result="ok"}} {COUNT}'
+    site.wait_for(lambda: reconciled in operator.http("/metrics"), 60, "reconcile of every policy")
+    assert operator.writes_since(mark, site.namespace) == [], "after a restart it wrote although nothing had changed"
+    time.sleep(60)
+    assert operator.writes_since(mark, site.namespace) == [], "it wrote although nothing had changed"
     assert {p["metadata"]["name"]: p["metadata"]["resourceVersion"] for p in site.list("CleanupPolicy")} == versions
     assert operator.memory_bytes() <= 120 * 2**20

@@ -145,6 +145,31 @@ def test_suspend_skips_what_is_queued_and_a_deleted_job_fires_nothing_past(site:
     assert site.get("CleanupPolicy", "waiting")["status"]["lastSkip"]["reason"] == "Suspended"
 
 
+def test_an_edited_schedule_and_a_deleted_run_end_what_is_queued(site: Site, volume) -> None:
+    data = volume({"a.log": 60}, owner=65532)
+    site.cleanup_policy("busy", data.claim, pendingTimeout="10m", pod={"nodeSelector": {"disk": "golden"}})
+    site.start("holder", "CleanupPolicy", "busy")
+    site.in_state("holder", "Admitted")
+    for name in ("edited", "dropped"):
+        site.cleanup_policy(name, data.claim, schedule=EVERY_MINUTE)
+    edited = site.wait_for(lambda: slot_runs(site, "edited"), 100, "run of a slot")[0]["metadata"]["name"]
+    dropped = site.wait_for(lambda: slot_runs(site, "dropped"), 100, "run of a slot")[0]["metadata"]["name"]
+    site.in_state(edited, "Queued")
+    site.in_state(dropped, "Queued")
+
+    site.patch("CleanupPolicy", "edited", {"spec": {"schedule": NEVER}})
+    skipped = site.ended(edited)
+    assert state(skipped) == "Skipped"
+    assert skipped["status"]["queue"]["reason"] == "StaleSlot"
+
+    # Its Job goes with it, and the schedule goes on: the next slot is queued in its turn.
+    site.delete("MaintenanceRun", dropped)
+    site.wait_for(lambda: site.find("Job", dropped) is None, 30, "end of the Job whose run was deleted")
+    site.wait_for(
+        lambda: [run for run in slot_runs(site, "dropped") if state(run) == "Queued"], 130, "run of the next slot"
+    )
+
+
 def test_deleting_a_policy_takes_along_what_it_owned(site: Site, volume) -> None:
     data = volume({"a.log": 60}, owner=65532)
     site.cleanup_policy("gone", data.claim)

@@ -40,7 +40,7 @@ class LastRun(StatusModel):
     name: StatusName
     """Name of the MaintenanceRun."""
     result: CamelCase
-    """How it ended: Succeeded, PartiallySucceeded, Failed, Cancelled, TimedOut or Skipped."""
+    """How it ended: Succeeded, PartiallySucceeded, Failed, Cancelled or TimedOut."""
     trigger: CamelCase | None = None
     """What caused it: Schedule or Manual."""
     mode: Literal["DryRun", "Enforce"] | None = None
@@ -108,7 +108,7 @@ class ScheduledStatus(StatusModel):
     next_run_time: Timestamp | None = None
     """Next slot of the schedule. Absent while suspended."""
     last_schedule_time: Timestamp | None = None
-    """Last slot for which the schedule started a run."""
+    """Last slot whose run has ended, skipped ones included."""
     last_run_time: Timestamp | None = None
     """When the last run ended."""
     last_success_time: Timestamp | None = None
@@ -135,6 +135,6 @@ class CheckStatus(StatusModel):
     value: Annotated[str, Field(max_length=32)] | None = None
     """What was measured, a decimal number."""
     unit: Annotated[str, Field(max_length=16)] | None = None
-    """Unit of the value: percent, bytes or seconds."""
+    """Unit of the value: percent or bytes."""
     message: ShortMessage | None = None
     """One sentence for people."""

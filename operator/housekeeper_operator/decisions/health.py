@@ -77,7 +77,7 @@ def healthy(
             for item in checks
             if item["consecutiveSuccesses"] < success_threshold
             # One that never could be carried out is not what failed.
-            and (item["result"] != "Unknown" or item["consecutiveFailures"] > 0)
+            and (item["result"] != "Unknown" or item["consecutiveFailures"] + item["consecutiveSuccesses"] > 0)
         ]
         if failing or recovering:
             return False, "Recovering", "Not passed often enough since: " + _list(failing or recovering)

@@ -174,6 +174,9 @@ def _new(run: RunView, policy: PolicyView | None, job: JobView | None, now: date
 
 
 def _queued(run: RunView, policy: PolicyView | None, job: JobView | None, now: datetime) -> Decision:
+    if job is not None and not job.suspended and not job.deleting:
+        # First of all: what is started already is to be stopped and read, whatever else holds.
+        return Decision(state=RunState.ADMITTED, reason="Admitted", message="Its Job was started.")
     if run.cancel:
         return Decision(
             delete_job=True, state=RunState.CANCELLED, reason="Cancelled", message="Cancelled in the queue."
@@ -193,8 +196,6 @@ def _queued(run: RunView, policy: PolicyView | None, job: JobView | None, now: d
             reason="JobDeleted",
             message="Its Job was deleted while it was queued.",
         )
-    if not job.suspended:
-        return Decision(state=RunState.ADMITTED, reason="Admitted", message="Its Job was started.")
     if first_of_slot and (problem := slot_problem(run.slot, policy, now, replaced=run.replaced)) is not None:
         return Decision(delete_job=True, state=RunState.SKIPPED, reason=problem[0], message=problem[1])
     if policy.problem:
@@ -296,7 +297,12 @@ def _running(run: RunView, timeout: timedelta | None, pod: PodView, now: datetim
 def _pending(run: RunView, policy: PolicyView | None, pod: PodView | None, events: str, now: datetime) -> Decision:
     since = run.admitted or run.created
     if policy is None:
-        return Decision(again=now + POD_START_GRACE)
+        return Decision(
+            delete_job=True,
+            state=RunState.CANCELLED,
+            reason="PolicyDeleted",
+            message=f"{run.policy_kind} {run.policy} was deleted before a worker was seen to start.",
+        )
     give_up = since + policy.pending_timeout
     if now >= give_up:
         outcome = outcomes.not_started(pod, events, policy.pending_timeout.total_seconds())

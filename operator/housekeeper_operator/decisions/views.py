@@ -189,12 +189,12 @@ class JobView:
             failure_message=cause.get("message", ""),
             slot=parse_time(annotations.get(names.SCHEDULED_TIMESTAMP_ANNOTATION)),
             timeout=_timeout_of_task(spec),
-            target_claim=_target_claim(spec),
+            target_claim=target_claim((spec.get("template") or {}).get("spec") or {}),
         )
 
 
-def _target_claim(job_spec: Object) -> str:
-    pod_spec = (job_spec.get("template") or {}).get("spec") or {}
+def target_claim(pod_spec: Object) -> str:
+    """The claim that a worker's pod cleans, or empty."""
     for volume in pod_spec.get("volumes") or ():
         if volume.get("name") == names.TARGET_VOLUME:
             return str((volume.get("persistentVolumeClaim") or {}).get("claimName", ""))

@@ -7,12 +7,13 @@ from typing import Final
 
 from housekeeper_api import names
 from housekeeper_operator.cluster import kinds
-from housekeeper_operator.cluster.errors import AlreadyExists
+from housekeeper_operator.cluster.errors import AlreadyExists, NotFound
 from housekeeper_operator.context import Context
-from housekeeper_operator.decisions.views import JobView, Object, RunView, controller_of
+from housekeeper_operator.decisions.views import JobView, Object, RunView, controller_of, is_controlled_by
 from housekeeper_operator.desired.run import build_scheduled_run
 from housekeeper_operator.reconcilers import lookup
 from housekeeper_operator.reconcilers.maintenance_run import settle_slots
+from housekeeper_operator.routing import QUEUE_KEY
 from housekeeper_operator.workqueue import Key
 
 UNSETTLED_WAIT: Final = timedelta(seconds=1)
@@ -29,6 +30,8 @@ class JobReconciler:
         store = self._context.store
         job = store.get(kinds.JOB, key.namespace, key.name)
         if job is None:
+            # Its pod may have kept a volume taken until now.
+            self._context.queue.add(QUEUE_KEY)
             return None
         owner = controller_of(job)
         if owner is not None and owner["kind"] == names.MAINTENANCE_RUN:
@@ -44,8 +47,15 @@ class JobReconciler:
             await settle_slots(self._context, kind, policy)
             await self._context.cluster.delete(kinds.JOB, key.namespace, key.name, uid=view.uid)
             return None
+        settled = view.recorded or view.deleting or view.finished is not None
+        if run is not None and not settled and not is_controlled_by(run, policy):
+            await self._give_up(kind, policy, job, f"a MaintenanceRun {key.name} of something else has its name")
+            return None
         if run is None:
             if view.recorded or view.deleting:
+                return None
+            if names.RUN_LABEL in (job["metadata"].get("labels") or {}):
+                await self._after_deleted_run(kind, policy, job)
                 return None
             if self._unsettled(policy, view):
                 return self._context.now() + UNSETTLED_WAIT
@@ -60,6 +70,24 @@ class JobReconciler:
                 return None
         self._context.queue.add(Key(names.MAINTENANCE_RUN, key.namespace, key.name))
         return None
+
+    async def _after_deleted_run(self, kind: names.PolicyKind, policy: Object, job: Object) -> None:
+        """A Job that had a run, which somebody deleted: who deletes a run does not want it to go on."""
+        meta = job["metadata"]
+        try:
+            await self._context.cluster.get(names.MAINTENANCE_RUN, meta["namespace"], meta["name"])
+        except NotFound:
+            if JobView.of(job).finished is None:
+                await self._give_up(kind, policy, job, "its MaintenanceRun was deleted")
+
+    async def _give_up(self, kind: names.PolicyKind, policy: Object, job: Object, why: str) -> None:
+        """Delete a slot's Job that no run will carry out; a suspended one would block its CronJob for ever."""
+        meta = job["metadata"]
+        await settle_slots(self._context, kind, policy)
+        await self._context.cluster.delete(kinds.JOB, meta["namespace"], meta["name"], uid=meta["uid"])
+        self._context.recorder.event(
+            policy, type="Warning", reason="JobGivenUp", action="Run", note=f"Job {meta['name']} was deleted: {why}."
+        )
 
     def _unsettled(self, policy: Object, job: JobView) -> bool:
         """Whether an earlier slot's Job is still open in our eyes.

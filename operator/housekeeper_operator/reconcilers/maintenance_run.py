@@ -120,6 +120,10 @@ class RunReconciler:
             return
         if decision.stop_pod is not None:
             await self._stop(view, decision.stop_pod)
+        if decision.adopt_job and job is not None:
+            # From now on this Job without its run reads as one whose run was deleted.
+            label = {"metadata": {"labels": {names.RUN_LABEL: names.label_value(view.name)}}}
+            await cluster.patch(kinds.JOB, view.namespace, job["metadata"]["name"], label)
         if decision.settle_slots and found is not None:
             await settle_slots(self._context, *found)
         if decision.state is RunState.ADMITTED and job is not None:

@@ -29,12 +29,14 @@ from housekeeper_operator.desired.cron_job import build_cron_job, is_current, me
 from housekeeper_operator.policies import Policy
 from housekeeper_operator.reconcilers import lookup
 from housekeeper_operator.reconcilers.maintenance_run import worker_image
-from housekeeper_operator.routing import QUEUE_KEY
-from housekeeper_operator.telemetry.domain import observe_check, observe_run
+from housekeeper_operator.routing import JOB_KEY, QUEUE_KEY
+from housekeeper_operator.telemetry.domain import observe_run, show_checks, show_last_success
 from housekeeper_operator.workqueue import Key
 
 MARK_WAIT: Final = timedelta(seconds=30)
 """How long until a run that is due to go is looked at again, while its Job is not marked as recorded."""
+PROBLEM_RETRY: Final = timedelta(seconds=60)
+"""How long until a CronJob that could not be made is tried again."""
 
 Problem = tuple[str, str]
 """(reason, message) of Ready=False."""
@@ -68,15 +70,19 @@ class PolicyReconciler:
             for run in self._context.store.owned_by(obj["metadata"]["uid"], names.MAINTENANCE_RUN)
         ]
         obj = await self._write_status(obj, policy, problem, runs)
+        self._show(obj)
         await self._mark_recorded(obj, runs)
+        self._wake_queued(runs)
+        self._wake_jobs_without_run(obj)
         if policy is None:
             return None
-        self._wake_queued(runs)
         due = await self._trim_history(policy, runs)
         following = parse_time((obj.get("status") or {}).get("nextRunTime"))
         # A moment after the slot, when the controller has made its Job.
         slot = following + timedelta(seconds=1) if following is not None else None
-        return min((moment for moment in (due, slot) if moment is not None), default=None)
+        # What is in the way (a foreign CronJob, a quota) may go without an event that reaches us.
+        retry = self._context.now() + PROBLEM_RETRY if problem is not None else None
+        return min((moment for moment in (due, slot, retry) if moment is not None), default=None)
 
     async def _schedule(self, obj: Object, policy: Policy) -> Problem | None:
         """Make the CronJob as the policy says. Returns what is in the way."""
@@ -99,7 +105,7 @@ class PolicyReconciler:
         except Invalid as error:
             return ReadyReason.INVALID_SPEC, f"The API server refuses the CronJob: {error}"
         except Forbidden as error:
-            return "Forbidden", f"The API server does not let the operator make the CronJob: {error}"
+            return ReadyReason.FORBIDDEN, f"The API server does not let the operator make the CronJob: {error}"
         return None
 
     async def _create_cron_job(self, desired: Object) -> Object:
@@ -156,6 +162,10 @@ class PolicyReconciler:
         for view, run in newly_counted:
             if policy is not None and isinstance(policy.model, HealthCheck):
                 status = self._fold_checks(status, policy.model, view, run, now)
+        if policy is not None and isinstance(policy.model, HealthCheck) and status.get("checks"):
+            configured = {item.name for item in policy.model.spec.checks}
+            status["checks"] = [item for item in status["checks"] if item["name"] in configured]
+            status["summary"] = health.summary(status["checks"])
         generation = int(obj["metadata"].get("generation") or 0)
         suspended = policy is not None and policy.model.spec.suspend
         wanted = [
@@ -248,17 +258,6 @@ class PolicyReconciler:
                 duration=float(status.get("durationSeconds") or 0) if status.get("startTime") else None,
                 removed=removed,
                 freed=freed,
-                succeeded_at=view.completed if condition_is_true(run) else None,
-            )
-        for item in (obj.get("status") or {}).get("checks") or ():
-            observe_check(
-                metrics,
-                namespace=obj["metadata"]["namespace"],
-                policy=obj["metadata"]["name"],
-                check=item["name"],
-                result=item["result"],
-                value=item.get("value"),
-                unit=item.get("unit", ""),
             )
         for kind, bad in ((ConditionType.READY, "False"), (ConditionType.HEALTHY, "False")):
             new = condition(obj, kind)
@@ -273,6 +272,24 @@ class PolicyReconciler:
                 reason=new["reason"],
                 action="Reconcile" if kind is ConditionType.READY else "Check",
                 note=f"{kind}={new['status']}: {new['message']}",
+            )
+
+    def _show(self, obj: Object) -> None:
+        """The gauges of a policy, from its status: after a restart, and without checks that it no longer has."""
+        meta, status = obj["metadata"], obj.get("status") or {}
+        show_last_success(
+            self._context.metrics,
+            kind=self._kind,
+            namespace=meta["namespace"],
+            policy=meta["name"],
+            succeeded_at=parse_time(status.get("lastSuccessTime")),
+        )
+        if self._kind == names.HEALTH_CHECK:
+            show_checks(
+                self._context.metrics,
+                namespace=meta["namespace"],
+                policy=meta["name"],
+                checks=status.get("checks") or [],
             )
 
     async def _mark_recorded(self, obj: Object, runs: list[tuple[RunView, Object]]) -> None:
@@ -294,6 +311,16 @@ class PolicyReconciler:
             if not view.terminal:
                 self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
 
+    def _wake_jobs_without_run(self, obj: Object) -> None:
+        """Jobs of the CronJob whose run somebody deleted: no event of their own would ever come."""
+        cron_job = lookup.cron_job_of(self._context.store, self._kind, obj)
+        if cron_job is None:
+            return
+        for job in self._context.store.owned_by(cron_job["metadata"]["uid"], kinds.JOB):
+            meta = job["metadata"]
+            if self._context.store.get(names.MAINTENANCE_RUN, meta["namespace"], meta["name"]) is None:
+                self._context.queue.add(Key(JOB_KEY, meta["namespace"], meta["name"]))
+
     async def _trim_history(self, policy: Policy, runs: list[tuple[RunView, Object]]) -> datetime | None:
         spec: Any = policy.model.spec.history
         surplus, due = history.surplus(
@@ -312,9 +339,3 @@ class PolicyReconciler:
                 continue
             await self._context.cluster.delete(names.MAINTENANCE_RUN, view.namespace, view.name, uid=view.uid)
         return due
-
-
-def condition_is_true(run: Object) -> bool:
-    """Whether the run succeeded, wholly or in part."""
-    found = condition(run, ConditionType.SUCCEEDED)
-    return found is not None and found["status"] == "True"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -23,8 +24,10 @@ from housekeeper_operator.decisions.views import (
     PodView,
     RunView,
     condition,
+    controller_of,
     is_controlled_by,
     parse_time,
+    target_claim,
 )
 from housekeeper_operator.desired.job import build_admission, build_job, template_hash
 from housekeeper_operator.policies import Policy
@@ -40,18 +43,32 @@ LOST_AFTER: Final = timedelta(seconds=60)
 """How long after its grace a pod that is being deleted may still be there before its node counts as lost."""
 
 
+class _Start(enum.Enum):
+    """What came of an admission."""
+
+    STARTED = enum.auto()
+    LATER = enum.auto()
+    """Not yet: its Job is being replaced, or the run has just changed. It keeps its turn."""
+    REFUSED = enum.auto()
+    """It cannot start as things are, and holds nobody up."""
+
+
+RETRY_WAIT: Final = {_Start.LATER: timedelta(seconds=0.5), _Start.REFUSED: FORBIDDEN_WAIT}
+
+
 class QueueReconciler:
     """Admits runs. There is one queue and one reconcile of it at a time, so that no place is given twice."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def reconcile(self, key: Key) -> datetime | None:
+    async def reconcile(self, _key: Key) -> datetime | None:
         """Admit what may start now; write down why the rest waits."""
         waiting: dict[tuple[str, str], tuple[Object, RunView, Policy]] = {}
         active: list[Entry] = []
+        active_jobs: set[str] = set()
         look_again: list[datetime] = []
-        queued = 0
+        queued = under_way = 0
         for obj in self._context.store.list(names.MAINTENANCE_RUN):
             if (condition(obj, ConditionType.SUCCEEDED) or {}).get("status") != "Unknown":
                 continue
@@ -66,35 +83,76 @@ class QueueReconciler:
                 lost = lost_at is not None and lost_at <= self._context.now()
                 if lost_at is not None and not lost:
                     look_again.append(lost_at)
+                under_way += 1
+                active_jobs.add(job["metadata"]["uid"] if job is not None else "")
                 active.append(dataclasses.replace(_active_entry(view, policy, job_view), holds_place=not lost))
             elif view.state is RunState.QUEUED:
                 queued += 1
                 if policy is not None:
                     waiting[view.namespace, view.name] = (obj, view, policy)
+        active += self._stopping(active_jobs)
         limit = self._context.settings.max_concurrent_runs
-        entries = [_entry(view, policy) for _, view, policy in waiting.values()]
+        entries = {key: _entry(view, policy) for key, (_, view, policy) in waiting.items()}
         started = 0
-        for verdict in admit(entries, active, limit=limit):
-            obj, view, policy = waiting[verdict.entry.namespace, verdict.entry.run]
+        while True:
+            verdicts = admit(entries.values(), active, limit=limit)
+            first = next((verdict for verdict in verdicts if verdict.admitted), None)
+            if first is None:
+                break
+            key_of_first = first.entry.namespace, first.entry.run
+            del entries[key_of_first]
+            attempt = await self._try(first, *waiting[key_of_first])
+            started += attempt is _Start.STARTED
+            if attempt is not _Start.REFUSED:
+                active.append(first.entry)
+            if attempt is not _Start.STARTED:
+                look_again.append(self._context.now() + RETRY_WAIT[attempt])
+        for verdict in verdicts:
+            obj, view, _ = waiting[verdict.entry.namespace, verdict.entry.run]
             try:
-                if verdict.admitted:
-                    started += await self._admit(obj, view, policy)
-                else:
-                    await self._explain(obj, view, verdict)
-            except Conflict:
-                # Changed since: its own event wakes the queue again. It must not keep the others waiting.
-                self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
-                self._context.queue.add_at(key, self._context.now())
-            except NotFound:
-                self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
-            except Invalid as error:
-                await self._refuse(obj, view, error)
-            except Forbidden as error:
-                await self._explain(obj, view, Verdict(verdict.entry, False, "Forbidden", str(error)[:500]))
-                look_again.append(self._context.now() + FORBIDDEN_WAIT)
+                await self._explain(obj, view, verdict)
+            except (Conflict, NotFound):
+                look_again.append(self._context.now() + RETRY_WAIT[_Start.LATER])
         self._context.metrics.runs_queued.set(queued - started)
-        self._context.metrics.runs_active.set(len(active) + started)
+        self._context.metrics.runs_active.set(under_way + started)
         return min(look_again, default=None)
+
+    async def _try(self, verdict: Verdict, obj: Object, view: RunView, policy: Policy) -> _Start:
+        """Start one run; what is in its way is told on it, and is in nobody else's way."""
+        try:
+            return await self._admit(obj, view, policy)
+        except Conflict:
+            # Changed since: its own event wakes the queue again, and it keeps its turn.
+            self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
+            return _Start.LATER
+        except NotFound:
+            self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
+            return _Start.REFUSED
+        except Invalid as error:
+            await self._refuse(obj, view, error)
+            return _Start.REFUSED
+        except Forbidden as error:
+            await self._explain(obj, view, Verdict(verdict.entry, False, "Forbidden", str(error)[:500]))
+            return _Start.REFUSED
+
+    def _stopping(self, active_jobs: set[str]) -> list[Entry]:
+        """Workers that still live although their run has ended or is gone: until they end, nobody takes their claim."""
+        entries = []
+        for obj in self._context.store.list(kinds.POD):
+            claim, owner = target_claim(obj["spec"]), (controller_of(obj) or {}).get("uid")
+            if claim and owner not in active_jobs and not PodView.of(obj).ended:
+                meta = obj["metadata"]
+                entries.append(
+                    Entry(
+                        run=meta["name"],
+                        namespace=meta["namespace"],
+                        created=self._context.now(),
+                        policy=(kinds.POD, meta["namespace"], meta["name"]),
+                        volume=(meta["namespace"], claim),
+                        holds_place=False,
+                    )
+                )
+        return entries
 
     def _lost_at(self, job: Object | None) -> datetime | None:
         """When a pod of a started Job that is being deleted counts as lost with its node; None if none is."""
@@ -127,23 +185,24 @@ class QueueReconciler:
         except (Conflict, NotFound):
             self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
 
-    async def _admit(self, run: Object, view: RunView, policy: Policy) -> int:
-        """Start the Job of a run, or replace it by one that is as the policy is now. Returns how many started."""
+    async def _admit(self, run: Object, view: RunView, policy: Policy) -> _Start:
+        """Start the Job of a run, or replace it by one that is as the policy is now."""
         job = lookup.job_of_run(self._context.store, run, view)
         found = lookup.policy_of_run(self._context.store, view)
         if job is None or found is None or JobView.of(job).deleting:
             self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
-            return 0
+            return _Start.REFUSED
         state = lookup.view_of_policy(self._context.store, *found)
-        on_slot = view.slot is not None and view.attempt <= 1 and view.job == view.name
-        if view.cancel or (on_slot and lifecycle.slot_problem(view.slot, state, self._context.now())):
+        on_slot = view.of_slot and view.attempt <= 1
+        stale = on_slot and lifecycle.slot_problem(view.slot, state, self._context.now(), replaced=view.replaced)
+        if view.cancel or stale:
             self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
-            return 0
+            return _Start.REFUSED
         mode = lifecycle.effective_mode(view.mode, policy.mode)
         template = policy.template(mode, worker_image(self._context))
         if JobView.of(job).template_hash != template_hash(template):
             await self._replace(run, view, policy, job, template)
-            return 0
+            return _Start.LATER
         patch = build_admission(view, job, template, policy.task(view.name, max(1, view.attempt), mode))
         try:
             await self._context.cluster.patch(
@@ -155,7 +214,7 @@ class QueueReconciler:
             )
         except NotFound:
             self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
-            return 0
+            return _Start.REFUSED
         await self._context.cluster.patch(
             names.MAINTENANCE_RUN,
             view.namespace,
@@ -165,7 +224,7 @@ class QueueReconciler:
             resource_version=run["metadata"]["resourceVersion"],
         )
         log.info("run admitted", run=view.name, namespace=view.namespace, policy=view.policy, mode=mode)
-        return 1
+        return _Start.STARTED
 
     async def _replace(self, run: Object, view: RunView, policy: Policy, job: Object, template: Object) -> None:
         """A queued Job that mounts or runs what the policy no longer says cannot be patched: make another."""
@@ -174,10 +233,6 @@ class QueueReconciler:
             await self._context.cluster.create(kinds.JOB, successor)
         except AlreadyExists:
             log.info("replacement exists already", job=successor["metadata"]["name"], namespace=view.namespace)
-        except Invalid as error:
-            # The Job in the queue stays as it is; the policy's own reconcile tells the same, as its condition.
-            log.warning("the API server refuses the replacement", run=view.name, error=str(error))
-            return
         await self._context.cluster.patch(
             names.MAINTENANCE_RUN,
             view.namespace,

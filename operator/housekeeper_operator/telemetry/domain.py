@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from housekeeper_operator.telemetry.metrics import Metrics
 
@@ -22,7 +22,6 @@ def observe_run(
     duration: float | None,
     removed: int,
     freed: int,
-    succeeded_at: datetime | None,
 ) -> None:
     """Count one ended run.
 
@@ -34,14 +33,22 @@ def observe_run(
     if kind == "CleanupPolicy":
         metrics.removed_items.labels(namespace, policy).inc(removed)
         metrics.freed_bytes.labels(namespace, policy).inc(freed)
+
+
+def show_last_success(
+    metrics: Metrics, *, kind: str, namespace: str, policy: str, succeeded_at: datetime | None
+) -> None:
+    """Show when a run last succeeded; None when none has."""
     if succeeded_at is not None:
         metrics.last_success.labels(kind, namespace, policy).set(succeeded_at.timestamp())
 
 
-def observe_check(
-    metrics: Metrics, *, namespace: str, policy: str, check: str, result: str, value: str | None, unit: str
-) -> None:
-    """Show the latest result of one check; `value` is a decimal number as text, None when nothing was measured."""
-    metrics.check_result.labels(namespace, policy, check).set(CHECK_RESULTS[result])
-    if value is not None:
-        metrics.check_value.labels(namespace, policy, check, unit).set(float(value))
+def show_checks(metrics: Metrics, *, namespace: str, policy: str, checks: list[dict[str, Any]]) -> None:
+    """Show the latest results of a HealthCheck, and of these checks alone. `value` is a decimal number as text."""
+    for gauge in (metrics.check_result, metrics.check_value):
+        gauge.remove_by_labels({"namespace": namespace, "policy": policy})
+    for item in checks:
+        metrics.check_result.labels(namespace, policy, item["name"]).set(CHECK_RESULTS[item["result"]])
+        if item.get("value"):
+            value = metrics.check_value.labels(namespace, policy, item["name"], item.get("unit", ""))
+            value.set(float(item["value"]))

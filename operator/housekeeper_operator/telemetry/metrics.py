@@ -107,7 +107,10 @@ class Metrics:
             ("kind", "namespace", "policy", "result", "trigger", "mode"),
         )
         self.run_duration = self._histogram(
-            "housekeeper_run_duration_seconds", "Time from a run's admission to its end.", ("kind",), _RUN_BUCKETS
+            "housekeeper_run_duration_seconds",
+            "Time from the first start of a run's worker to its end, waits between attempts included.",
+            ("kind",),
+            _RUN_BUCKETS,
         )
         self.removed_items = self._counter(
             "housekeeper_removed_items_total", "Items that runs in mode Enforce removed.", ("namespace", "policy")
