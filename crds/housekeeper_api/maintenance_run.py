@@ -147,7 +147,7 @@ class CleanupResult(StatusModel):
     """Files removed."""
     bytes_freed: Count
     """Allocated bytes of what was removed."""
-    freed: Annotated[str, Field(max_length=16)]
+    freed: Annotated[str, Field(max_length=16)] | None = None
     """The same for people, such as 2.2 MiB."""
     freed_on_disk: Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)] | None = None
     """Bytes that became free on the file system meanwhile, whoever freed them. Absent in a dry run."""

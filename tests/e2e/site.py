@@ -103,7 +103,15 @@ class Site:
 
     def health_check(self, name: str, *checks: Object, **spec: Any) -> Object:
         """A HealthCheck that never runs by its own schedule."""
-        merged: Object = {"schedule": NEVER, "checks": list(checks), "retry": QUICK_RETRY, **spec}
+        # The default keeps one succeeded run, and with the others go the pods that a test wants to see.
+        history = {"succeeded": 5, "failed": 5}
+        merged: Object = {
+            "schedule": NEVER,
+            "checks": list(checks),
+            "retry": QUICK_RETRY,
+            "history": history,
+            **spec,
+        }
         return self.create("HealthCheck", name, merged)
 
     def slow_check(self, name: str, seconds: int, **spec: Any) -> Object:

@@ -244,6 +244,8 @@ class RunReconciler:
                 await self._context.cluster.patch(kinds.JOB, view.namespace, job["metadata"]["name"], patch)
             except NotFound:
                 return None
+            # The history may have waited for the mark before it let this run go.
+            self._context.queue.add(Key(view.policy_kind, view.namespace, view.policy))
         due = (view.completed or view.created) + policies.span(str(run["spec"].get("ttl") or "7d"))
         if self._context.now() < due:
             return due

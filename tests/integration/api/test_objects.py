@@ -56,7 +56,7 @@ def test_a_policy_can_be_changed_in_everything(server: Server, namespace: str) -
         (
             "minimal-policy",
             "NAME MODE SCHEDULE LAST RUN RESULT REMOVED FREED NEXT RUN READY SUSPEND MESSAGE AGE",
-            ["DryRun", "H 3 * * *", "Succeeded", "12", "34567", "2026-11-23T03:07:00Z", "True", "false", "in place"],
+            ["DryRun", "H 3 * * *", "Succeeded", "12", "33.8 KiB", "2026-11-23T03:07:00Z", "True", "false", "in place"],
         ),
         (
             "minimal-check",
@@ -66,7 +66,17 @@ def test_a_policy_can_be_changed_in_everything(server: Server, namespace: str) -
         (
             "minimal-run",
             "NAME POLICY TRIGGER STATE REMOVED FREED STARTED DURATION KIND MODE MESSAGE AGE",
-            ["minimal-policy", "Manual", "TimedOut", "12", "34567", "61", "CleanupPolicy", "DryRun", "took too long"],
+            [
+                "minimal-policy",
+                "Manual",
+                "TimedOut",
+                "12",
+                "33.8 KiB",
+                "61",
+                "CleanupPolicy",
+                "DryRun",
+                "took too long",
+            ],
         ),
     ],
 )
@@ -100,7 +110,7 @@ STATUSES: dict[str, Object] = {
         "conditions": [condition("Ready", "True", "Scheduled", "in place")],
         "lastRunTime": "2026-11-22T03:07:12Z",
         "nextRunTime": "2026-11-23T03:07:00Z",
-        "lastRun": {"name": "x", "result": "Succeeded", "removed": 12, "bytesFreed": 34567},
+        "lastRun": {"name": "x", "result": "Succeeded", "removed": 12, "bytesFreed": 34567, "freed": "33.8 KiB"},
     },
     "minimal-check": {
         "conditions": [condition("Healthy", "False", "Failing", "disk is full")],
@@ -113,7 +123,7 @@ STATUSES: dict[str, Object] = {
         "startTime": "2026-11-22T03:07:12Z",
         "durationSeconds": 61,
         "mode": "DryRun",
-        "result": {"cleanup": {"scanned": 99, "matched": 50, "removed": 12, "bytesFreed": 34567}},
+        "result": {"cleanup": {"scanned": 99, "matched": 50, "removed": 12, "bytesFreed": 34567, "freed": "33.8 KiB"}},
     },
 }
 
