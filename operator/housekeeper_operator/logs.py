@@ -40,6 +40,8 @@ def configure(level: str, stream: TextIO = sys.stderr) -> None:
     logging.captureWarnings(capture=True)
     for chatty in ("asyncio", "aiohttp", "kopf", "kubernetes"):
         logging.getLogger(chatty).setLevel(logging.INFO if level == "debug" else logging.WARNING)
+    # At every event it says that its handler succeeded, with all of its settings behind that.
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
