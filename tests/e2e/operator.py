@@ -83,7 +83,9 @@ class Operator:
         def ready() -> bool:
             path = f"/apis/apps/v1/namespaces/{self.namespace}/deployments/{RELEASE}"
             status = self._api.get(path).get("status", {})
-            return status.get("readyReplicas") == replicas == status.get("replicas") and bool(self.leader())
+            # The Lease may still name a replica that is gone.
+            leads = any(self.leader().startswith(pod["metadata"]["name"]) for pod in self.pods())
+            return status.get("readyReplicas") == replicas == status.get("replicas") and leads
 
         _until(ready, 120, f"{replicas} ready replicas with a leader")
 
