@@ -25,7 +25,7 @@ def test_a_result_that_came_while_the_operator_was_dead_is_harvested_once(site: 
     assert len(site.list("Job")) == 1
 
 
-def test_a_running_slot_whose_run_is_deleted_is_stopped_and_frees_nothing_before(site: Site, volume) -> None:
+def test_a_running_slot_whose_run_is_deleted_is_stopped_and_not_adopted_again(site: Site) -> None:
     site.slow_check("slow", 40, schedule=EVERY_MINUTE)
     (job,) = site.wait_for(lambda: site.list("Job"), 80, "Job of a slot")
     name = job["metadata"]["name"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,9 +14,6 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
-
-CHECK_RESULT_VALUES: Final = {"Passed": 0, "Warning": 1, "Failed": 2, "Unknown": -1}
-"""Value of `housekeeper_check_result` for each result of a check."""
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which says when this process began
 
