@@ -17,6 +17,7 @@ SCHEMA_VERSION: Final = 1
 
 Mode = Literal["DryRun", "Enforce"]
 CheckType = Literal["Memory", "CPU", "Filesystem"]
+TimeSource = Literal["ModificationTime", "Name"]
 
 
 class TaskError(ValueError):
@@ -24,15 +25,62 @@ class TaskError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Keep:
+    """What is kept of each group. Members are OR-ed, but for `max_total_size`; None: that member is off.
+
+    Counts are at least 1, or -1 for all. Durations are calendar durations as written.
+    """
+
+    last: int | None = None
+    hourly: int | None = None
+    daily: int | None = None
+    weekly: int | None = None
+    monthly: int | None = None
+    yearly: int | None = None
+    within: str | None = None
+    within_hourly: str | None = None
+    within_daily: str | None = None
+    within_weekly: str | None = None
+    within_monthly: str | None = None
+    within_yearly: str | None = None
+    max_total_size: int | None = None
+    """Bytes."""
+    at_least: int = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GroupKeep:
+    """Another `keep` for the groups whose captured values are those of `match`."""
+
+    match: dict[str, str]
+    keep: Keep
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ItemTime:
+    """Where an item's time comes from."""
+
+    source: TimeSource = "ModificationTime"
+    format: str = ""
+    """Of `Name`: how the time is written in it, as for strftime."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule of a CleanupPolicy."""
+    """One rule of a CleanupPolicy. At least one of `remove_older_than` and `keep` is set."""
 
     name: str
     include: tuple[str, ...]
     """Globs over the path below the root; at least one."""
     exclude: tuple[str, ...]
-    remove_older_than: str
+    remove_older_than: str | None = None
     """Calendar duration as written, such as `30d` or `1mo`."""
+    time: ItemTime = ItemTime()
+    group_by: str | None = None
+    """RE2 with named captures over the whole path; what it does not match is not selected."""
+    keep: Keep | None = None
+    keep_per_group: tuple[GroupKeep, ...] = ()
+    """The first that matches a group replaces `keep` for it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

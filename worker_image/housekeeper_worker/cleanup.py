@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 import os
 import time
+from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring_ascii
 
 from housekeeper_api.result import Result, as_dict
-from housekeeper_api.task import Cleanup, Task
+from housekeeper_api.task import Cleanup, Task, TaskError
 from housekeeper_worker import report
 from housekeeper_worker.audit import Audit
 from housekeeper_worker.errors import AuditLost
 from housekeeper_worker.logs import log, timestamp
 from housekeeper_worker.retention import brakes
-from housekeeper_worker.retention.decide import Lines, Verdict, reason
+from housekeeper_worker.retention.candidates import Candidates
+from housekeeper_worker.retention.decide import ALWAYS, Lines
+from housekeeper_worker.retention.plan import Plan
 from housekeeper_worker.retention.select import Selector
 from housekeeper_worker.retention.times import cutoff, read_age, zone
 from housekeeper_worker.stop import Stop
@@ -44,15 +49,16 @@ def clean(
     began = time.monotonic()
     dry_run = task.mode == "DryRun"
     selector = Selector(what.rules)
-    lines = _lines(task, what, now_ns)
+    each = lines(task, what, now_ns)
     settle = span(what.settle_seconds)
+    together = candidates(task, what, each)
     start = start_path(what.path)
     with VolumeRoot.open(what.root, prefer_fallback=prefer_fallback) as root:
         check_start(root, start)
         log("info", "scanning", root=what.root, path=what.path, mode=task.mode, directoriesOpenedBy=root.method)
         audit.event("start", mode=task.mode, now=timestamp(now_ns), directoriesOpenedBy=root.method)
         ages = [rule.remove_older_than for rule in what.rules]
-        survey = Survey(root, selector, lines, ages, settle, now_ns, stop, on_decision)
+        survey = Survey(root, selector, each, ages, together, settle, now_ns, stop, on_decision)
         survey.run(start)
         plan, tally = survey.plan, survey.tally
         digest = ""
@@ -61,16 +67,12 @@ def clean(
         if complete:
             digest = plan.digest(_rules_bytes(what, task.time_zone), now_ns, os.fstatvfs(root.fd).f_fsid)
             held = brakes.tripped(what.brakes, planned=len(plan), selected=tally.matched)
+            held = held or brakes.emptying((what.rules[number].name, one) for number, one in together.items())
         if held is not None:
             tally.held = len(plan)
             audit.event("held", planned=len(plan), selected=tally.matched, planDigest=digest)
         elif complete:
-            members = [
-                f'"rule":{encode_basestring_ascii(rule.name)},'
-                f'"reason":{encode_basestring_ascii(reason(Verdict.REMOVE, rule.remove_older_than, settle))}'
-                for rule in what.rules
-            ]
-            removal = Removal(root, plan, tally, audit, stop, members)
+            removal = Removal(root, plan, tally, audit, stop, _audit_members(plan, what))
             try:
                 if dry_run:
                     removal.rehearse()
@@ -114,16 +116,51 @@ def _summarised(result: Result, audit: Audit) -> Result:
     return result
 
 
-def _lines(task: Task, what: Cleanup, now_ns: int) -> list[Lines]:
+def lines(task: Task, what: Cleanup, now_ns: int) -> list[Lines]:
+    """For each rule the lines of a run at `now_ns`. Raises `TaskError`."""
     tz = zone(task.time_zone)
     settled_until = now_ns - int(what.settle_seconds * _SECOND)
-    return [Lines(cutoff(now_ns, read_age(rule.remove_older_than), tz), settled_until) for rule in what.rules]
+    return [
+        Lines(ALWAYS if age is None else cutoff(now_ns, read_age(age), tz), settled_until)
+        for age in (rule.remove_older_than for rule in what.rules)
+    ]
+
+
+def candidates(task: Task, what: Cleanup, each: Sequence[Lines]) -> dict[int, Candidates]:
+    """For each rule that must know all its items before it decides, by number, where they gather.
+
+    Raises `TaskError`.
+    """
+    found = {}
+    for number, rule in enumerate(what.rules):
+        if rule.keep is None and rule.remove_older_than is None:
+            raise TaskError(f"task.cleanup.rules[{number}]: neither keep nor removeOlderThan is set")
+        if rule.keep is not None or rule.keep_per_group or rule.group_by is not None or rule.time.source == "Name":
+            found[number] = Candidates(number, rule, each[number], zone(task.time_zone), span(what.settle_seconds))
+    return found
+
+
+def _audit_members(plan: Plan, what: Cleanup) -> Callable[[int], str]:
+    """For each cause of the plan, what an audit line says of it."""
+
+    @functools.lru_cache(maxsize=1024)
+    def members(number: int) -> str:
+        cause = plan.causes[number]
+        group = f'"group":{json.dumps(cause.group)},' if cause.group else ""
+        return (
+            f'"rule":{encode_basestring_ascii(what.rules[cause.rule].name)},{group}'
+            f'"reason":{encode_basestring_ascii(", ".join(cause.reasons))}'
+        )
+
+    return members
 
 
 def _rules_bytes(what: Cleanup, time_zone: str) -> bytes:
     """All that decides, for the plan's digest."""
-    rules = [[rule.name, rule.include, rule.exclude, rule.remove_older_than] for rule in what.rules]
-    return json.dumps([rules, what.path, what.settle_seconds, time_zone], separators=(",", ":")).encode()
+    rules = [dataclasses.asdict(rule) for rule in what.rules]
+    return json.dumps(
+        [rules, what.path, what.settle_seconds, time_zone], separators=(",", ":"), sort_keys=True
+    ).encode()
 
 
 def span(seconds: float) -> str:

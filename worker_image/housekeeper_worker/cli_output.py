@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from array import array
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from housekeeper_api.quantities import format_bytes
 from housekeeper_api.result import CheckReport, Result, as_dict
 from housekeeper_api.task import Rule
 from housekeeper_worker.audit import path_member
-from housekeeper_worker.cleanup import span
 from housekeeper_worker.logs import timestamp
-from housekeeper_worker.retention.decide import Verdict, decision, reason
+from housekeeper_worker.retention.decide import Decided, Verdict, decision
+from housekeeper_worker.retention.groups import words
 from housekeeper_worker.retention.paths import Chunk, in_path_order
 from housekeeper_worker.volume.names import shown
 
@@ -25,46 +24,37 @@ if TYPE_CHECKING:
 _STYLES: Final = {"Passed": "green", "Warning": "yellow", "Failed": "red", "Unknown": "magenta"}
 
 
-class Row(NamedTuple):
-    """One decision."""
-
-    path: bytes
-    rule: str
-    verdict: Verdict
-    reason: str
-    size: int
-    allocated: int
-    modified: int
-    """mtime, ns."""
-
-
 class Decisions:
     """Every decision of a run in columns, for a listing in order of path."""
 
-    def __init__(self, rules: tuple[Rule, ...], settle_seconds: float) -> None:
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
         self._rules = rules
-        self._settle = span(settle_seconds)
         self._chunks: list[Chunk] = []
         self._directory = b""
         self._names: list[bytes] = []
         self._rule = array("B")
         self._verdict = array("B")
+        self._why = array("I")
+        self._whys: dict[tuple[tuple[str, ...], tuple[tuple[str, str], ...]], int] = {}
+        """Reasons and groups, which many files share, numbered."""
         self._size = array("q")
         self._allocated = array("q")
-        self._modified = array("q")
+        self._time = array("q")
 
-    def add(self, path: bytes, rule: int, verdict: Verdict, stat: os.stat_result) -> None:
+    def add(self, decided: Decided) -> None:
         """Take one decision, as `survey.OnDecision`."""
-        directory, _, name = path.rpartition(b"/")
+        directory, _, name = decided.path.rpartition(b"/")
         if directory != self._directory:
             self._close_chunk()
             self._directory = directory
         self._names.append(name)
-        self._rule.append(rule)
-        self._verdict.append(verdict)
-        self._size.append(stat.st_size)
-        self._allocated.append(stat.st_blocks * 512)
-        self._modified.append(stat.st_mtime_ns)
+        self._rule.append(decided.rule)
+        self._verdict.append(decided.verdict)
+        why = decided.reasons, tuple(decided.group.items())
+        self._why.append(self._whys.setdefault(why, len(self._whys)))
+        self._size.append(decided.size)
+        self._allocated.append(decided.allocated)
+        self._time.append(decided.time)
 
     def _close_chunk(self) -> None:
         if self._names:
@@ -72,13 +62,23 @@ class Decisions:
             self._chunks.append(Chunk(self._directory, b"\0".join(self._names), len(self._rule) - count, count))
             self._names = []
 
-    def rows(self) -> Iterator[Row]:
-        """All of them, by path bytes."""
+    def rows(self) -> Iterator[tuple[Decided, str]]:
+        """All of them with the names of their rules, by path bytes."""
         self._close_chunk()
+        whys = list(self._whys)
         for path, index in in_path_order(self._chunks):
-            rule, verdict = self._rules[self._rule[index]], Verdict(self._verdict[index])
-            why = reason(verdict, rule.remove_older_than, self._settle)
-            yield Row(path, rule.name, verdict, why, self._size[index], self._allocated[index], self._modified[index])
+            reasons, group = whys[self._why[index]]
+            decided = Decided(
+                path,
+                self._rule[index],
+                Verdict(self._verdict[index]),
+                reasons,
+                dict(group),
+                self._size[index],
+                self._allocated[index],
+                self._time[index],
+            )
+            yield decided, self._rules[decided.rule].name
 
 
 def print_result_json(result: Result, decisions: Decisions | None = None) -> None:
@@ -88,14 +88,16 @@ def print_result_json(result: Result, decisions: Decisions | None = None) -> Non
         sys.stdout.write(f"{text}\n")
         return
     sys.stdout.write(f'{text[:-1]}, "decisions": [')
-    for number, row in enumerate(decisions.rows()):
+    for number, (row, rule) in enumerate(decisions.rows()):
         members = {
             "decision": decision(row.verdict),
-            "rule": row.rule,
-            "reason": row.reason,
+            "rule": rule,
+            "group": dict(row.group),
+            "reason": ", ".join(row.reasons),
+            "reasons": row.reasons,
             "size": row.size,
             "bytes": row.allocated,
-            "modified": timestamp(row.modified),
+            "time": timestamp(row.time),
         }
         sys.stdout.write(f"{',' if number else ''}\n{{{path_member(row.path)}, {json.dumps(members)[1:]}")
     sys.stdout.write("]}\n")
@@ -103,12 +105,12 @@ def print_result_json(result: Result, decisions: Decisions | None = None) -> Non
 
 def print_plan_table(result: Result, decisions: Decisions, *, every: bool) -> None:
     """A table of what would go, with `every` also of what stays, and the result below."""
-    console, table = _table("Decision", "Path", "Size", "Modified", "Rule", "Reason")
-    for row in decisions.rows():
+    console, table = _table("Decision", "Path", "Size", "Time", "Rule", "Group", "Reason")
+    for row, rule in decisions.rows():
         verdict = decision(row.verdict)
         if every or verdict == "Remove":
-            cells = (verdict, shown(row.path), format_bytes(row.allocated), timestamp(row.modified)[:19] + "Z")
-            table.add_row(*map(_plain, (*cells, row.rule, row.reason)))
+            cells = (verdict, shown(row.path), format_bytes(row.allocated), timestamp(row.time)[:19] + "Z")
+            table.add_row(*map(_plain, (*cells, rule, words(row.group), ", ".join(row.reasons))))
     if table.row_count:
         console.print(table)
     _print_summary(console, result)

@@ -32,7 +32,7 @@ def plan(policy: str, root: str, *, as_json: bool, every: bool) -> None:
 
     def act() -> Result:
         task, what = _cleanup(policy_file.load(policy, "CleanupPolicy", "DryRun").task, root)
-        decisions = cli_output.Decisions(what.rules, what.settle_seconds)
+        decisions = cli_output.Decisions(what.rules)
         with stopping_on_signals(task.timeout_seconds) as stop:
             result = clean(
                 task,

@@ -5,23 +5,26 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import compress
+from types import MappingProxyType
 from typing import Final
 
+from housekeeper_worker.conclusion import conclude
 from housekeeper_worker.errors import DiskFailing
-from housekeeper_worker.retention.decide import Lines, Verdict, decide, is_old, is_settled, reason
-from housekeeper_worker.retention.plan import Plan
-from housekeeper_worker.retention.select import Selector
+from housekeeper_worker.retention.candidates import Candidate, Candidates
+from housekeeper_worker.retention.decide import Decided, Lines, Verdict, decide, is_old, is_settled, reason
+from housekeeper_worker.retention.plan import Cause, Plan
+from housekeeper_worker.retention.select import Narrow, Selector
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.faults import MAX_IO_ERRORS, Fault, classify, explain
-from housekeeper_worker.volume.names import shown
+from housekeeper_worker.volume.names import matching_form, shown
 from housekeeper_worker.volume.root import VolumeRoot
 from housekeeper_worker.volume.scan import Walk, Window
 
-OnDecision = Callable[[bytes, int, Verdict, os.stat_result], None]
-"""Called with path, number of the rule, verdict and stat of each selected file."""
+OnDecision = Callable[[Decided], None]
+"""Called with the decision about each selected file."""
 
 Entry = os.DirEntry[str]
 
@@ -37,7 +40,8 @@ class Survey:
         root: VolumeRoot,
         selector: Selector,
         lines: Sequence[Lines],
-        ages: Sequence[str],
+        ages: Sequence[str | None],
+        together: Mapping[int, Candidates],
         settle: str,
         now_ns: int,
         stop: Stop,
@@ -46,13 +50,22 @@ class Survey:
         self._root = root
         self._selector = selector
         self._lines = lines
-        self._ages = ages
+        self._ages = [age or "" for age in ages]
+        self._together = together
+        """Rules whose items are decided when all of them are known, by number."""
+        self._grouping = {number: one.grouping for number, one in together.items() if one.grouping.selects}
+        self._groups: dict[int, dict[str, int]] = {}
+        """Of the window that is looked through: for each rule with `groupBy`, the group of each name it takes."""
         self._settle = settle
         self._now = now_ns
         self._stop = stop
         self._on_decision = on_decision
         self.plan = Plan()
         self.tally = Tally()
+        self._causes = [
+            self.plan.add_cause(Cause(number, (reason(Verdict.REMOVE, age, settle),), {}))
+            for number, age in enumerate(self._ages)
+        ]
 
     def run(self, start: bytes) -> None:
         """Look through everything below `start`, a directory relative to the root."""
@@ -67,6 +80,9 @@ class Survey:
         self.tally.directories = walk.directories
         self.tally.mounts += walk.mounts
         self.tally.others = walk.others
+        for candidates in self._together.values():
+            if self._stop.reason is None and not self.tally.stopped_by_fault:
+                conclude(candidates, self.plan, self.tally, self._stop, self._on_decision)
 
     def on_directory_error(self, path: bytes, error: OSError) -> None:
         """Count a directory that could not be listed. Raises `DiskFailing`."""
@@ -77,18 +93,75 @@ class Survey:
         self.tally.scanned += len(files)
         if not files:
             return
-        owners = window.scope.owners([entry.name for entry in files])
+        names = [entry.name for entry in files]
+        owners = window.scope.owners(names, self._narrowing(window, names) if self._grouping else None)
         for number in range(len(self._lines)):
             count = owners.count(number + 1)
+            if not count:
+                continue
+            act = self._gather_all if number in self._together else self._decide_all
             if count == len(files):
-                self._decide_all(window, files, number)
-            elif count:
-                self._decide_all(window, list(compress(files, (owner == number + 1 for owner in owners))), number)
+                act(window, files, number)
+            else:
+                act(window, list(compress(files, (owner == number + 1 for owner in owners))), number)
+
+    def _narrowing(self, window: Window, names: Sequence[str]) -> Narrow:
+        """How `groupBy` takes back what an expression does not match; the groups of the rest are noted."""
+        prefix = matching_form(os.fsdecode(_join(window.directory, "")))
+
+        def narrow(number: int, marks: bytearray) -> bytearray:
+            grouping = self._grouping.get(number)
+            if grouping is None:
+                return marks
+            groups = self._groups[number] = {}
+            for place, name in enumerate(names):
+                if marks[place]:
+                    group = grouping.find(prefix + matching_form(name))
+                    if group is None:
+                        marks[place] = 0
+                    else:
+                        groups[name] = group
+            return marks
+
+        return narrow
+
+    def _gather_all(self, window: Window, entries: list[Entry], number: int) -> None:
+        """Take in files of a rule that decides when it knows all of them."""
+        candidates, groups, tally = self._together[number], self._groups.get(number), self.tally
+        found: list[Candidate] = []
+        for block, stats, clock in self._blocks(window, entries):
+            for entry, stat in zip(block, stats, strict=True):
+                name = entry.name
+                group = 0 if groups is None else groups[name]
+                path = os.fsdecode(_join(window.directory, name)) if candidates.reads_names else ""
+                modified = stat.st_mtime_ns
+                time_ = candidates.time(path, modified)
+                verdict = candidates.verdict(time_, modified, stat.st_ctime_ns, clock)
+                if time_ is not None and verdict is not Verdict.FUTURE:
+                    found.append(Candidate(name, stat, group, time_, verdict))
+                    continue
+                candidates.protect(group)
+                tally.verdicts[verdict] += 1
+                why = reason(verdict, "", self._settle)
+                if tally.wants_sample(verdict):
+                    tally.add_sample(_join(window.directory, name), verdict, why)
+                if self._on_decision is not None:
+                    told, values = _join(window.directory, name), candidates.grouping.values(group)
+                    self._on_decision(_decided(told, number, verdict, why, stat, values, time_))
+        if found:
+            candidates.add(window.directory, found)
 
     def _decide_all(self, window: Window, entries: list[Entry], number: int) -> None:
-        """Stat and decide files that rule `number` takes, in order of inode, which is their order on a disk."""
-        entries.sort(key=_inode)
+        """Decide files that rule `number` takes, each by itself."""
         going: list[tuple[str, os.stat_result]] = []
+        for block, stats, clock in self._blocks(window, entries):
+            self._decide_block(window, block, stats, number, clock, going)
+        if going:
+            self.plan.add(window.directory, self._causes[number], going)
+
+    def _blocks(self, window: Window, entries: list[Entry]) -> Iterator[tuple[list[Entry], list[os.stat_result], int]]:
+        """Files with their stat and when it was taken, in order of inode, which is their order on a disk."""
+        entries.sort(key=_inode)
         for begin in range(0, len(entries), _BLOCK):
             if self._stop.reason is not None:
                 break
@@ -101,9 +174,7 @@ class Survey:
             if [stat.st_ino for stat in stats] != [entry.inode() for entry in block]:
                 block, stats = self._without_mounts(window, block, stats)
             self.tally.matched += len(block)
-            self._decide_block(window, block, stats, number, clock, going)
-        if going:
-            self.plan.add(window.directory, number, going)
+            yield block, stats, clock
 
     def _decide_block(
         self,
@@ -137,7 +208,8 @@ class Survey:
                 why = reason(verdict, self._ages[number], self._settle)
                 tally.add_sample(_join(window.directory, entry.name), verdict, why)
             if self._on_decision is not None:
-                self._on_decision(_join(window.directory, entry.name), number, verdict, stat)
+                why = reason(verdict, self._ages[number], self._settle)
+                self._on_decision(_decided(_join(window.directory, entry.name), number, verdict, why, stat))
 
     def _only_counts(self, verdict: Verdict) -> bool:
         """Whether decisions of this kind are only counted: nobody listens, and there are examples enough."""
@@ -186,6 +258,20 @@ class Survey:
 
 
 _inode = os.DirEntry.inode
+
+
+def _decided(
+    path: bytes,
+    number: int,
+    verdict: Verdict,
+    why: str,
+    stat: os.stat_result,
+    group: Mapping[str, str] = MappingProxyType({}),
+    time_: int | None = None,
+) -> Decided:
+    allocated = stat.st_blocks * 512
+    when = stat.st_mtime_ns if time_ is None else time_
+    return Decided(path, number, verdict, (why,), group, stat.st_size, allocated, when)
 
 
 def _join(directory: bytes, name: str) -> bytes:

@@ -18,8 +18,12 @@ _SAMPLES: Final = {
     Verdict.SETTLING: 2,
     Verdict.SETTLING_BY_CHANGE_TIME: 2,
     Verdict.FUTURE: 2,
+    Verdict.KEPT: 6,
+    Verdict.UNPARSABLE: 2,
+    Verdict.UNLISTED: 2,
 }
-"""How many decisions of each kind are shown as examples; 20 in all."""
+"""How many decisions of each kind are shown as examples."""
+MAX_SAMPLES: Final = 20
 
 
 @dataclasses.dataclass(slots=True)
@@ -70,7 +74,12 @@ class Tally:
 
     def wants_sample(self, verdict: Verdict) -> bool:
         """Whether an example of this verdict is still wanted."""
-        return self.sampled[verdict] < _SAMPLES[verdict]
+        return self.sampled[verdict] < _SAMPLES[verdict] and not self.has_sample_enough
+
+    @property
+    def has_sample_enough(self) -> bool:
+        """Whether no example of any kind is wanted any more."""
+        return len(self.sample) >= MAX_SAMPLES
 
     def add_sample(self, path: bytes, verdict: Verdict, why: str) -> None:
         """Keep one decision as an example."""
@@ -82,5 +91,7 @@ class Tally:
         counts: dict[str, int] = {str(fault): count for fault, count in self.stayed.items()}
         counts["settling"] = self.verdicts[Verdict.SETTLING] + self.verdicts[Verdict.SETTLING_BY_CHANGE_TIME]
         counts["future"] = self.verdicts[Verdict.FUTURE]
+        counts["unparsable"] = self.verdicts[Verdict.UNPARSABLE]
+        counts["unlisted"] = self.verdicts[Verdict.UNLISTED]
         counts["held"] = self.held
         return {reason: counts[reason] for reason in sorted(counts) if counts[reason]}

@@ -291,7 +291,7 @@ def test_kept_and_removed_together_are_what_was_selected(tree: dict[str, int], l
         before = files_below(Path(directory))
         decided: dict[bytes, Verdict] = {}
         task = cleanup_task(directory, rule(include=[include]), max_percent=limit)
-        result = carry_out(task, on_decision=lambda path, _rule, verdict, _stat: decided.update({path: verdict}))
+        result = carry_out(task, on_decision=lambda one: decided.update({one.path: one.verdict}))
         after = files_below(Path(directory))
         going = {path for path, verdict in decided.items() if verdict is Verdict.REMOVE}
         assert set(decided) <= before
@@ -309,7 +309,7 @@ def test_files_by_the_hundred_are_decided_as_each_by_itself(volume: Path) -> Non
     write(volume / "future", days=-5)
     listened: dict[bytes, Verdict] = {}
     task = cleanup_task(volume, mode="DryRun")
-    carry_out(task, on_decision=lambda path, _rule, verdict, _stat: listened.update({path: verdict}))
+    carry_out(task, on_decision=lambda one: listened.update({one.path: one.verdict}))
     done = counters(carry_out(task))
     assert (done.matched, done.removed, done.skipped) == (1201, 600, {"future": 1})
     assert list(listened.values()).count(Verdict.REMOVE) == 600

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from housekeeper_worker.retention.paths import Chunk, in_path_order
-from housekeeper_worker.retention.plan import Plan
+from housekeeper_worker.retention.plan import Cause, Plan
 
 
 def stat_of(inode: int) -> os.stat_result:
@@ -22,6 +22,7 @@ def stat_of(inode: int) -> os.stat_result:
 
 def planned(files: list[tuple[bytes, bytes]]) -> Plan:
     plan = Plan()
+    plan.add_cause(Cause(0, ("old",), {}))
     for directory, name in files:
         plan.add(directory, 0, [(os.fsdecode(name), stat_of(hash((directory, name)) & 0xFFFFFF))])
     return plan
@@ -69,6 +70,7 @@ def test_a_planned_file_takes_less_than_a_hundred_bytes() -> None:
     tracemalloc.start()
     try:
         plan = Plan()
+        plan.add_cause(Cause(0, ("old",), {}))
         for directory in range(5):
             plan.add(b"directory-%d" % directory, 0, files)
         size, _ = tracemalloc.get_traced_memory()

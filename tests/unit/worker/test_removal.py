@@ -28,10 +28,10 @@ def interrupted(volume: Path, change: Callable[[], None], *, prefer_fallback: bo
     """Plan everything older than 1970-01-02 but for what is younger, then `change`, then carry the plan out."""
     now = time.time_ns()
     with VolumeRoot.open(str(volume), prefer_fallback=prefer_fallback) as root:
-        survey = Survey(root, Selector([rule()]), [Lines(now - DAY, now)], ["1d"], "0s", now, Stop())
+        survey = Survey(root, Selector([rule()]), [Lines(now - DAY, now)], ["1d"], {}, "0s", now, Stop())
         survey.run(b"")
         change()
-        Removal(root, survey.plan, survey.tally, Audit(None, "run"), Stop(), [""]).carry_out()
+        Removal(root, survey.plan, survey.tally, Audit(None, "run"), Stop(), lambda _: "").carry_out()
         return survey.tally
 
 
@@ -145,9 +145,9 @@ def test_input_output_errors_in_a_row_stop_the_run(volume: Path) -> None:
         write(volume / f"f{number}", days=OLD)
     tally = Tally()
     with VolumeRoot.open(str(volume)) as root:
-        survey = Survey(root, Selector([rule()]), [Lines(2**62, 2**62)], ["1d"], "0s", 0, Stop())
+        survey = Survey(root, Selector([rule()]), [Lines(2**62, 2**62)], ["1d"], {}, "0s", 0, Stop())
         survey.run(b"")
-        removal = Removal(root, survey.plan, tally, Audit(None, "run"), Stop(), [""])
+        removal = Removal(root, survey.plan, tally, Audit(None, "run"), Stop(), lambda _: "")
         chunk = survey.plan.chunks[0]
         for index in range(5):
             assert not tally.stopped_by_fault
@@ -158,7 +158,7 @@ def test_input_output_errors_in_a_row_stop_the_run(volume: Path) -> None:
 
 def test_input_output_errors_while_looking_stop_the_run_before_anything_goes(volume: Path) -> None:
     with VolumeRoot.open(str(volume)) as root:
-        survey = Survey(root, Selector([rule()]), [Lines(0, 0)], ["1d"], "0s", 0, Stop())
+        survey = Survey(root, Selector([rule()]), [Lines(0, 0)], ["1d"], {}, "0s", 0, Stop())
         for number in range(4):
             survey.on_directory_error(b"d%d" % number, OSError(errno.EIO, "Input/output error"))
         with pytest.raises(DiskFailing, match="5 I/O errors, the last at d4"):

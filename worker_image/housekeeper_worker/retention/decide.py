@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from enum import IntEnum
-from typing import Literal
+from typing import Final, Literal, NamedTuple
 
 Decision = Literal["Keep", "Remove"]
 
@@ -22,6 +23,32 @@ class Verdict(IntEnum):
     """Like SETTLING, and only the change time (ctime) says so: owner, mode, name or links changed, not the content."""
     FUTURE = 4
     """Its time lies in the future. Nobody can tell how old it is."""
+    KEPT = 5
+    """`keep` keeps it."""
+    UNPARSABLE = 6
+    """There is no time in its name, or more than one."""
+    UNLISTED = 7
+    """Of a group under `maxTotalSize` not everything could be listed, so nobody knows what it takes."""
+
+
+class Decided(NamedTuple):
+    """One decision, for whoever wants to see all of them."""
+
+    path: bytes
+    rule: int
+    """Number of the rule, from 0."""
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    group: Mapping[str, str]
+    """What `groupBy` captured; empty without."""
+    size: int
+    allocated: int
+    time: int
+    """In nanoseconds; mtime where its name says none."""
+
+
+ALWAYS: Final = 2**63 - 1
+"""A line after every time that a file system can store: everything is old, so that `keep` alone decides."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,4 +102,10 @@ def reason(verdict: Verdict, older_than: str, settle: str) -> str:
         case Verdict.SETTLING_BY_CHANGE_TIME:
             return f"settling: owner, mode, name or links changed within the last {settle}"
         case Verdict.FUTURE:
-            return "its modification time lies in the future"
+            return "its time lies in the future"
+        case Verdict.KEPT:
+            return "kept by keep"
+        case Verdict.UNPARSABLE:
+            return "no time can be read in its name, or more than one"
+        case Verdict.UNLISTED:
+            return "not everything could be read, so the size of its group is not known"

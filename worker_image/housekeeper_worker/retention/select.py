@@ -7,7 +7,7 @@ not entered at all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import compress
 from typing import Any, Final
 
@@ -20,6 +20,9 @@ from housekeeper_worker.volume.names import matching_form
 _Positions = frozenset[tuple[int, int]]
 """Components that may come next: (number of the glob, number of the component)."""
 _NOTHING: Final[_Positions] = frozenset()
+
+Narrow = Callable[[int, bytearray], bytearray]
+"""From the number of a rule, and a mark for each file that may be its, to those of the files that are."""
 
 
 class Scope:
@@ -50,10 +53,11 @@ class Scope:
             )
         return self._following[key]
 
-    def owners(self, names: Sequence[str]) -> bytes | bytearray:
+    def owners(self, names: Sequence[str], narrow: Narrow | None = None) -> bytes | bytearray:
         """For each of `names`, the files of one directory: 0 if no rule takes it, else the rule's number plus one.
 
-        The first rule that includes a file and does not exclude it has it.
+        The first rule that includes a file and does not exclude it has it. `narrow` is asked with the number of each
+        rule (from 0) and a mark for each file that it may still have, and takes back marks.
         """
         owners: bytes | bytearray | None = None
         for number, (include, exclude) in enumerate(self.names, start=1):
@@ -62,6 +66,10 @@ class Scope:
             taken = include.marks(names)
             if not exclude.never:
                 taken = bytearray(a & ~b & 1 for a, b in zip(taken, exclude.marks(names), strict=True))
+            if narrow is not None:
+                if owners is not None:
+                    taken = bytearray(mark and not owner for mark, owner in zip(taken, owners, strict=True))
+                taken = narrow(number - 1, bytearray(taken))
             if owners is None:
                 owners = taken if number == 1 else taken.replace(b"\x01", bytes([number]))
             else:

@@ -32,7 +32,7 @@ def read_age(text: str) -> Duration:
     try:
         return Duration.parse(text)
     except ValueError as error:
-        raise TaskError(f"spec.rules: removeOlderThan {text!r}: {error}") from None
+        raise TaskError(f"spec.rules: {text!r}: {error}") from None
 
 
 def cutoff(now_ns: int, age: Duration, tz: dt.tzinfo) -> int:
@@ -54,12 +54,13 @@ def cutoff(now_ns: int, age: Duration, tz: dt.tzinfo) -> int:
     first = dt.datetime(year, month + 1, 1, local.hour, local.minute, local.second, tzinfo=tz)
     try:
         then = first + dt.timedelta(days=local.day - 1 - days)
-        moments = [int(_unix_seconds(then.replace(fold=fold))) for fold in (0, 1)]
+        moments = [int(unix_seconds(then.replace(fold=fold))) for fold in (0, 1)]
     except OverflowError:
         return NEVER
     return max(min(moments) * _SECOND + rest, NEVER)
 
 
-def _unix_seconds(moment: dt.datetime) -> int:
+def unix_seconds(moment: dt.datetime) -> int:
+    """Seconds since the epoch of a local time with a zone. Of a time that is there twice, `fold` says which."""
     offset = moment.utcoffset() or dt.timedelta()
     return calendar.timegm(moment.timetuple()) - int(offset.total_seconds())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from housekeeper_worker.audit import Audit
@@ -34,9 +34,9 @@ class Removal:
     """Carries out a plan, or shows what carrying it out would count."""
 
     def __init__(
-        self, root: VolumeRoot, plan: Plan, tally: Tally, audit: Audit, stop: Stop, members: Sequence[str]
+        self, root: VolumeRoot, plan: Plan, tally: Tally, audit: Audit, stop: Stop, members: Callable[[int], str]
     ) -> None:
-        """`members`: for each rule, its name and reason as members of an audit line."""
+        """`members`: for each cause of the plan, rule, group and reason as members of an audit line."""
         self._root = root
         self._plan = plan
         self._tally = tally
@@ -206,7 +206,7 @@ class Removal:
     def _line(self, index: int) -> str:
         plan = self._plan
         return (
-            f'{self._members[plan.rule[index]]},"size":{plan.size[index]},"bytes":{plan.allocated[index]},'
+            f'{self._members(plan.cause[index])},"size":{plan.size[index]},"bytes":{plan.allocated[index]},'
             f'"inode":{plan.inode[index]},"mtimeNs":{plan.modified[index]}'
         )
 

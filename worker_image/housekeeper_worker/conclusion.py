@@ -1,0 +1,81 @@
+"""What becomes of the items of a rule once all of them are known: into the plan, the tally and whoever listens."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from housekeeper_worker.retention.candidates import Candidates, Group, cause_of
+from housekeeper_worker.retention.decide import Decided, Verdict
+from housekeeper_worker.retention.keep import CAPPED
+from housekeeper_worker.retention.plan import Plan
+from housekeeper_worker.stop import Stop
+from housekeeper_worker.tally import Tally
+
+_LOOKED_AT: Final = 20
+"""Items at either end of a group among which examples are looked for."""
+
+
+def conclude(
+    candidates: Candidates, plan: Plan, tally: Tally, stop: Stop, on_decision: Callable[[Decided], None] | None
+) -> None:
+    """Decide about all items of `candidates`, which is empty afterwards."""
+    all_listed = not tally.error_count
+    going = bytearray(len(candidates.files))
+    causes = array("I", bytes(4 * len(candidates.files)))
+    places: dict[int, tuple[Group, int]] = {}
+    for group in candidates.groups():
+        if stop.reason is not None:
+            return
+        _mark(candidates, group, plan, going, causes, all_listed=all_listed)
+        _count(candidates, group, tally, going, all_listed=all_listed)
+        _add_samples(candidates, group, tally, all_listed=all_listed)
+        if on_decision is not None:
+            places.update((index, (group, place)) for place, index in enumerate(group.order))
+    if on_decision is not None:
+        for index, path in enumerate(candidates.files.paths()):
+            group, place = places[index]
+            on_decision(candidates.decided(group, place, path, all_listed=all_listed))
+    candidates.move_to(plan, causes, going)
+
+
+def _mark(
+    candidates: Candidates, group: Group, plan: Plan, going: bytearray, causes: array[int], *, all_listed: bool
+) -> None:
+    """Mark what goes of a group, each with its cause: whether something would have kept it, but for the size."""
+    numbers: dict[bool, int] = {}
+    for place in candidates.going(group, all_listed=all_listed):
+        index = group.order[place]
+        capped = group.kept is not None and group.kept.masks[place] == CAPPED
+        if capped not in numbers:
+            numbers[capped] = plan.add_cause(cause_of(candidates, group, place))
+        going[index] = 1
+        causes[index] = numbers[capped]
+
+
+def _count(candidates: Candidates, group: Group, tally: Tally, going: bytearray, *, all_listed: bool) -> None:
+    """Count verdicts. Those that are kept are most of them or few; the rest is looked at only where it stays."""
+    kept = 0 if group.kept is None else len(group.order) - group.kept.masks.count(0) - group.kept.masks.count(CAPPED)
+    gone = sum(map(going.__getitem__, group.order))
+    tally.verdicts[Verdict.KEPT] += kept
+    tally.verdicts[Verdict.REMOVE] += gone
+    if kept + gone < len(group.order):
+        for place, index in enumerate(group.order):
+            if not going[index] and (group.kept is None or not group.kept.keeps(place)):
+                tally.verdicts[candidates.judge(group, place, all_listed=all_listed)] += 1
+
+
+def _add_samples(candidates: Candidates, group: Group, tally: Tally, *, all_listed: bool) -> None:
+    for place in _ends(len(group.order)):
+        if tally.has_sample_enough:
+            return
+        verdict = candidates.judge(group, place, all_listed=all_listed)
+        if tally.wants_sample(verdict):
+            path = candidates.files.path(group.order[place])
+            tally.add_sample(path, verdict, ", ".join(candidates.reasons(group, place, verdict)))
+
+
+def _ends(count: int) -> Iterator[int]:
+    yield from range(count - 1, max(count - 1 - _LOOKED_AT, -1), -1)
+    yield from range(min(_LOOKED_AT, max(count - _LOOKED_AT, 0)))

@@ -1,0 +1,216 @@
+"""Items that must all be known before anything about one of them is decided: those of a rule that keeps by group."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from housekeeper_api.task import Rule
+from housekeeper_worker.retention import name_times
+from housekeeper_worker.retention.decide import Decided, Lines, Verdict, is_settled, reason
+from housekeeper_worker.retention.files import Files
+from housekeeper_worker.retention.groups import Grouping, words
+from housekeeper_worker.retention.keep import CAPPED, Kept, keeping, removal_reasons
+from housekeeper_worker.retention.order import oldest_first
+from housekeeper_worker.retention.paths import in_path_order
+from housekeeper_worker.retention.plan import Cause, Plan
+
+
+class Candidate(NamedTuple):
+    """One item that counts, as it is taken in."""
+
+    name: str
+    stat: os.stat_result
+    group: int
+    time: int
+    verdict: Verdict
+    """What becomes of it if nothing keeps it: `REMOVE`, or what protects it."""
+
+
+class Group(NamedTuple):
+    """One group, decided. A place is an index into `order`, the oldest at 0."""
+
+    number: int
+    order: array[int]
+    """Indices of its items, the oldest first."""
+    times: array[int]
+    kept: Kept | None
+    """None: its age alone decides."""
+    old: int
+    """Places before this one are old."""
+
+
+class Candidates:
+    """All items of one rule. Raises `TaskError`, which names the field."""
+
+    def __init__(self, number: int, rule: Rule, lines: Lines, tz: dt.tzinfo, settle: str) -> None:
+        self.number = number
+        self._rule = rule
+        self._lines = lines
+        self._tz = tz
+        self._settle = settle
+        self.grouping = Grouping(rule, f"rules[{number}]")
+        self._read_time = name_times.reader(rule.time.format, tz) if rule.time.source == "Name" else None
+        self.files = Files()
+        self._time = array("q")
+        """Times, where they are not the modification times."""
+        self._verdict = array("B")
+        self._members: list[array[int]] = []
+        """For each group the indices of its items."""
+        self._protected: list[int] = []
+        """For each group how many items stay that do not count."""
+        self.emptied = 0
+        """Groups with a `keep` of which nothing would be left."""
+        self.first_emptied = ""
+
+    def time(self, path: str, modified: int) -> int | None:
+        """The time of an item in nanoseconds, which its path may say; None: it should, and does not."""
+        return modified if self._read_time is None else self._read_time(path)
+
+    @property
+    def reads_names(self) -> bool:
+        """Whether `time` looks at the path."""
+        return self._read_time is not None
+
+    def verdict(self, time: int | None, modified: int, changed: int, clock: int) -> Verdict:
+        """What an item is before anybody knows the others: `REMOVE`, or what protects it.
+
+        `FUTURE` and `UNPARSABLE` items do not count, and are not to be added.
+        """
+        if time is None:
+            return Verdict.UNPARSABLE
+        if time > clock:
+            return Verdict.FUTURE
+        if not is_settled(modified, self._lines):
+            return Verdict.SETTLING
+        return Verdict.REMOVE if is_settled(changed, self._lines) else Verdict.SETTLING_BY_CHANGE_TIME
+
+    def protect(self, group: int) -> None:
+        """Take note of an item that stays and does not count."""
+        self._make_room(group)
+        self._protected[group] += 1
+
+    def add(self, directory: bytes, found: Sequence[Candidate]) -> None:
+        """Take in items of one directory."""
+        first = len(self.files)
+        self.files.extend(directory, [(one.name, one.stat) for one in found])
+        self._verdict.extend([one.verdict for one in found])
+        if self._read_time is not None:
+            self._time.extend([one.time for one in found])
+        for index, one in enumerate(found, first):
+            self._make_room(one.group)
+            self._members[one.group].append(index)
+
+    def _make_room(self, group: int) -> None:
+        while len(self._members) <= group:
+            self._members.append(array("I"))
+            self._protected.append(0)
+
+    def groups(self) -> Iterator[Group]:
+        """Each group with what is kept of it."""
+        times = self.files.modified if self._read_time is None else self._time
+        for number, members in enumerate(self._members):
+            order = oldest_first(times, members, self._ranks)
+            column = array("q", [times[index] for index in order])
+            keep = self.grouping.keep(number)
+            kept = None if keep is None else keeping(column, self._sizes(order), keep, self._tz)
+            yield Group(number, order, column, kept, bisect_left(column, self._lines.old_before))
+
+    def _ranks(self) -> Sequence[int]:
+        ranks = array("I", bytes(4 * len(self.files)))
+        for rank, (_, index) in enumerate(in_path_order(self.files.chunks)):
+            ranks[index] = rank
+        return ranks
+
+    def _sizes(self, order: array[int]) -> Callable[[int], int]:
+        """Allocated bytes of an item; those of a file that has another name in the group count once."""
+        files = self.files
+        seen: set[tuple[int, int]] = set()
+
+        def size(place: int) -> int:
+            index = order[place]
+            if files.links[index] > 1:
+                inode = files.device[index], files.inode[index]
+                if inode in seen:
+                    return 0
+                seen.add(inode)
+            return files.allocated[index]
+
+        return size
+
+    def judge(self, group: Group, place: int, *, all_listed: bool) -> Verdict:
+        """What becomes of one item. `all_listed`: nothing that may belong to the group could not be read."""
+        if group.kept is not None and group.kept.keeps(place):
+            return Verdict.KEPT
+        if place >= group.old:
+            return Verdict.YOUNG
+        verdict = self._verdict[group.order[place]]
+        if verdict != Verdict.REMOVE:
+            return Verdict(verdict)
+        if not all_listed and group.kept is not None and group.kept.keep.max_total_size is not None:
+            return Verdict.UNLISTED
+        return Verdict.REMOVE
+
+    def reasons(self, group: Group, place: int, verdict: Verdict) -> tuple[str, ...]:
+        """Why; at least one."""
+        older, kept = self._rule.remove_older_than, group.kept
+        reasons = [] if kept is None else kept.reasons(place)
+        if verdict in {Verdict.KEPT, Verdict.YOUNG} and place >= group.old and older is not None:
+            reasons.append(reason(Verdict.YOUNG, older, self._settle))
+        if verdict is Verdict.REMOVE:
+            if older is not None:
+                reasons.append(reason(verdict, older, self._settle))
+            if kept is not None:
+                reasons += removal_reasons(kept.keep, capped=kept.masks[place] == CAPPED)
+        elif verdict not in {Verdict.KEPT, Verdict.YOUNG}:
+            reasons.append(reason(verdict, older or "", self._settle))
+        return tuple(reasons)
+
+    def going(self, group: Group, *, all_listed: bool) -> list[int]:
+        """Places that go, and takes note if nothing would be left."""
+        places = range(group.old)
+        if group.kept is not None:
+            masks = group.kept.masks
+            places_left = [place for place in places if masks[place] in {0, CAPPED}]
+        else:
+            places_left = list(places)
+        if not all_listed and group.kept is not None and group.kept.keep.max_total_size is not None:
+            return []
+        order, verdicts = group.order, self._verdict
+        found = [place for place in places_left if not verdicts[order[place]]]
+        if found and len(found) == len(order) and group.kept is not None and not self._protected[group.number]:
+            name = words(self.grouping.values(group.number))
+            self.first_emptied = min(name, self.first_emptied) if self.emptied else name
+            self.emptied += 1
+        return found
+
+    def decided(self, group: Group, place: int, path: bytes, *, all_listed: bool) -> Decided:
+        """One decision with its reasons."""
+        verdict = self.judge(group, place, all_listed=all_listed)
+        index = group.order[place]
+        return Decided(
+            path,
+            self.number,
+            verdict,
+            self.reasons(group, place, verdict),
+            self.grouping.values(group.number),
+            self.files.size[index],
+            self.files.allocated[index],
+            group.times[place],
+        )
+
+    def move_to(self, plan: Plan, group_causes: array[int], going: bytearray) -> None:
+        """Hand over what goes; nothing else is kept of the items."""
+        plan.take(self.files, going, group_causes)
+        self._verdict = array("B")
+        self._time = array("q")
+
+
+def cause_of(candidates: Candidates, group: Group, place: int) -> Cause:
+    """Why a place goes."""
+    reasons = candidates.reasons(group, place, Verdict.REMOVE)
+    return Cause(candidates.number, reasons, candidates.grouping.values(group.number))
