@@ -19,6 +19,7 @@ from housekeeper_api.fields.execution import (
     Timeout,
 )
 from housekeeper_api.fields.pod import Pod
+from housekeeper_api.fields.retention import GroupExpression, GroupKeep, ItemTime, Keep
 from housekeeper_api.fields.rules import ATOMIC_LIST, MapList, Rule
 from housekeeper_api.fields.status import CleanupTotals, ScheduledStatus
 from housekeeper_api.fields.values import (
@@ -75,12 +76,35 @@ class Select(Model):
 class CleanupRule(Model):
     """One rule. A file belongs to the first rule that selects it; later rules do not see it."""
 
+    constraints: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.removeOlderThan) || has(self.keep)",
+            lambda self: self.remove_older_than is not None or self.keep is not None,
+            "needs removeOlderThan, keep or both: without, nothing would ever go",
+        ),
+        Rule(
+            "size(self.keepPerGroup) == 0 || has(self.groupBy)",
+            lambda self: not self.keep_per_group or self.group_by is not None,
+            "means nothing without groupBy, which says what the groups are",
+            field_path=".keepPerGroup",
+        ),
+    )
+
     name: LabelName
     """Name of the rule, unique in the policy."""
     select: Select
     """Which files it is about."""
-    remove_older_than: Annotated[AnyDuration, between("1s", "100y")]
-    """Age above which a file goes. d, w, mo and y are calendar steps in `timeZone`."""
+    group_by: GroupExpression | None = None
+    """A regular expression (RE2) with named captures, which must match the whole path below the root. `keep` applies to
+    each group by itself; what does not match is not selected. Absent: all files of the rule are one group."""
+    time: ItemTime = Field(default_factory=ItemTime)
+    """What the time of a file is."""
+    keep: Keep | None = None
+    """What stays of each group. With `removeOlderThan` besides, a file goes if it is older and nothing keeps it."""
+    keep_per_group: Annotated[tuple[GroupKeep, ...], Field(max_length=64), ATOMIC_LIST] = ()
+    """Groups with a `keep` of their own. The first that matches replaces `keep`."""
+    remove_older_than: Annotated[AnyDuration, between("1s", "100y")] | None = None
+    """Age above which a file goes. d, w, mo and y are calendar steps in `timeZone`. Absent: `keep` alone decides."""
 
 
 class Brakes(Model):

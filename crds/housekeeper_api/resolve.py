@@ -5,9 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
-from housekeeper_api import globs, names, task
-from housekeeper_api.cleanup_policy import CleanupPolicy
+from housekeeper_api import expressions, globs, names, task, time_formats
+from housekeeper_api.cleanup_policy import CleanupPolicy, CleanupRule
+from housekeeper_api.durations import Duration
 from housekeeper_api.fields.pod import Resources
+from housekeeper_api.fields.retention import Keep
 from housekeeper_api.health_check import Check, HealthCheck, PercentThresholds, SizeThresholds
 from housekeeper_api.maintenance_run import MaintenanceRun
 from housekeeper_api.quantities import parse_quantity
@@ -32,20 +34,48 @@ def cleanup_task(policy: CleanupPolicy, *, run: str, attempt: int, mode: task.Mo
         cleanup=task.Cleanup(
             root=names.TARGET_MOUNT,
             path=volume.path or "",
-            rules=tuple(
-                task.Rule(
-                    name=rule.name,
-                    include=rule.select.include,
-                    exclude=rule.select.exclude,
-                    remove_older_than=str(rule.remove_older_than),
-                )
-                for rule in spec.rules
-            ),
+            rules=tuple(_rule(rule) for rule in spec.rules),
             settle_seconds=spec.settle_time.seconds,
             brakes=task.Brakes(max_percent=spec.brakes.max_percent),
             fs_group=None if context is None else context.fs_group,
         ),
     )
+
+
+def _rule(rule: CleanupRule) -> task.Rule:
+    return task.Rule(
+        name=rule.name,
+        include=rule.select.include,
+        exclude=rule.select.exclude,
+        remove_older_than=_text(rule.remove_older_than),
+        time=task.ItemTime(rule.time.source, rule.time.format or ""),
+        group_by=rule.group_by,
+        keep=None if rule.keep is None else _keep(rule.keep),
+        keep_per_group=tuple(task.GroupKeep(dict(one.match), _keep(one.keep)) for one in rule.keep_per_group),
+    )
+
+
+def _keep(keep: Keep) -> task.Keep:
+    return task.Keep(
+        last=keep.last,
+        hourly=keep.hourly,
+        daily=keep.daily,
+        weekly=keep.weekly,
+        monthly=keep.monthly,
+        yearly=keep.yearly,
+        within=_text(keep.within),
+        within_hourly=_text(keep.within_hourly),
+        within_daily=_text(keep.within_daily),
+        within_weekly=_text(keep.within_weekly),
+        within_monthly=_text(keep.within_monthly),
+        within_yearly=_text(keep.within_yearly),
+        max_total_size=None if keep.max_total_size is None else int(parse_quantity(keep.max_total_size)),
+        at_least=1 if keep.at_least is None else keep.at_least,
+    )
+
+
+def _text(duration: Duration | None) -> str | None:
+    return None if duration is None else str(duration)
 
 
 def health_task(check: HealthCheck, *, run: str, attempt: int) -> task.Task:
@@ -84,6 +114,7 @@ def semantic_problems(model: CleanupPolicy | HealthCheck | MaintenanceRun) -> li
         problems.append(f"spec.schedule: {error}")
     if isinstance(model, CleanupPolicy):
         problems += _glob_problems(model)
+        problems += _grouping_problems(model)
         size = len(cleanup_task(model, run="", attempt=1, mode="Enforce").to_json().encode())
         if size > MAX_TASK_BYTES:
             problems.append(
@@ -104,6 +135,28 @@ def _glob_problems(policy: CleanupPolicy) -> list[str]:
                     globs.parse(text)
                 except globs.GlobError as error:
                     problems.append(f"spec.rules[{number}].select.{where}[{index}]: {text!r} {error}")
+    return problems
+
+
+def _grouping_problems(policy: CleanupPolicy) -> list[str]:
+    problems = []
+    for number, rule in enumerate(policy.spec.rules):
+        where = f"spec.rules[{number}]"
+        if rule.time.format is not None:
+            try:
+                time_formats.directives(rule.time.format)
+            except ValueError as error:
+                problems.append(f"{where}.time.format: {error}")
+        if rule.group_by is None:
+            continue
+        _, captures = expressions.compiled(rule.group_by)
+        if not captures:
+            problems.append(f"{where}.groupBy: has no named capture, such as (?P<env>prod|qa)")
+        for index, one in enumerate(rule.keep_per_group):
+            problems += [
+                f"{where}.keepPerGroup[{index}].match: {name} is no capture of groupBy (there is {', '.join(captures)})"
+                for name in sorted(set(one.match) - set(captures))
+            ]
     return problems
 
 
