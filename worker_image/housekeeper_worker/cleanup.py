@@ -126,16 +126,17 @@ def lines(task: Task, what: Cleanup, now_ns: int) -> list[Lines]:
     ]
 
 
-def candidates(task: Task, what: Cleanup, each: Sequence[Lines]) -> dict[int, Candidates]:
+def candidates(task: Task, what: Cleanup, each: Sequence[Lines], *, every_rule: bool = False) -> dict[int, Candidates]:
     """For each rule that must know all its items before it decides, by number, where they gather.
 
-    Raises `TaskError`.
+    Or for every rule, as it is asked. Raises `TaskError`.
     """
     found = {}
     for number, rule in enumerate(what.rules):
         if rule.keep is None and rule.remove_older_than is None:
             raise TaskError(f"task.cleanup.rules[{number}]: neither keep nor removeOlderThan is set")
-        if rule.keep is not None or rule.keep_per_group or rule.group_by is not None or rule.time.source == "Name":
+        by_group = rule.keep is not None or rule.keep_per_group or rule.group_by is not None
+        if every_rule or by_group or rule.time.source == "Name":
             found[number] = Candidates(number, rule, each[number], zone(task.time_zone), span(what.settle_seconds))
     return found
 

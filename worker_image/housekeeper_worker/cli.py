@@ -78,6 +78,27 @@ def run(
 
 
 @app.command()
+def simulate(
+    policy: _Policy,
+    items: Annotated[
+        str, typer.Option("--items", metavar="ITEMS.jsonl", help='Lines {"path", "time", "size"}; - is standard input.')
+    ],
+    now: Annotated[
+        str | None, typer.Option("--now", metavar="TIME", help="When the run would be. Default: now.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="DATE", help="Replay runs until then: what would be there, when.")
+    ] = None,
+    every: Annotated[str, typer.Option("--every", metavar="DURATION", help="Between two runs of a replay.")] = "1d",
+    output: Annotated[Output, typer.Option("-o", "--output", help="A table, or a JSON object a line.")] = Output.TABLE,
+) -> None:
+    """Show what a policy would decide about items that a file lists, with its reasons. No volume is looked at."""
+    from housekeeper_worker import commands  # noqa: PLC0415
+
+    commands.simulate(policy, items, now=now, until=until, every=every, as_json=output is Output.JSON)
+
+
+@app.command()
 def check(
     policy: Annotated[str, typer.Argument(metavar="CHECK.yaml", help="A HealthCheck; - is standard input.")],
     volume: Annotated[

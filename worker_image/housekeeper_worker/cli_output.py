@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from housekeeper_api.quantities import format_bytes
@@ -21,6 +22,9 @@ from housekeeper_worker.volume.names import shown
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from housekeeper_worker.simulation import Item
+
+_UNSELECTED: Final = "no rule selects it"
 _STYLES: Final = {"Passed": "green", "Warning": "yellow", "Failed": "red", "Unknown": "magenta"}
 
 
@@ -114,6 +118,52 @@ def print_plan_table(result: Result, decisions: Decisions, *, every: bool) -> No
     if table.row_count:
         console.print(table)
     _print_summary(console, result)
+
+
+def print_simulation(
+    paths: Sequence[str], decided: Sequence[Decided | None], rules: Sequence[Rule], *, as_json: bool
+) -> None:
+    """A line for each item, in the order in which they came."""
+    if as_json:
+        for path, one in zip(paths, decided, strict=True):
+            members = {
+                "path": path,
+                "decision": "Keep" if one is None else decision(one.verdict),
+                "rule": None if one is None else rules[one.rule].name,
+                "group": {} if one is None else dict(one.group),
+                "reasons": [_UNSELECTED] if one is None else one.reasons,
+            }
+            sys.stdout.write(f"{json.dumps(members)}\n")
+        return
+    console, table = _table("Decision", "Path", "Time", "Rule", "Group", "Reason")
+    for path, one in zip(paths, decided, strict=True):
+        told = shown(os.fsencode(path))
+        if one is None:
+            table.add_row(*map(_plain, ("Keep", told, "", "", "", _UNSELECTED)))
+        else:
+            when, why = timestamp(one.time)[:19] + "Z", ", ".join(one.reasons)
+            cells = (decision(one.verdict), told, when, rules[one.rule].name, words(one.group), why)
+            table.add_row(*map(_plain, cells))
+    console.print(table)
+
+
+def print_replay(runs: Iterable[tuple[int, list[Item], list[Item]]], *, as_json: bool) -> None:
+    """A line for each run: when, what is there afterwards, and what it removed."""
+    if as_json:
+        for now, present, removed in runs:
+            members = {
+                "now": timestamp(now),
+                "items": [item.path for item in present],
+                "removed": [item.path for item in removed],
+            }
+            sys.stdout.write(f"{json.dumps(members)}\n")
+        return
+    console, table = _table("Run", "Items", "Size", "Removed")
+    for now, present, removed in runs:
+        size = format_bytes(sum(item.size for item in present))
+        names = ", ".join(shown(os.fsencode(item.path)) for item in removed)
+        table.add_row(*map(_plain, (timestamp(now)[:19] + "Z", str(len(present)), size, names)))
+    console.print(table)
 
 
 def print_run_table(result: Result) -> None:

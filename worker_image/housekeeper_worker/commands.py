@@ -6,7 +6,9 @@ go to standard error, and so does the audit of `run` unless a file is named.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import datetime as dt
 import os
 import sys
 import time
@@ -14,13 +16,14 @@ import traceback
 from collections.abc import Callable
 from typing import Final, Literal
 
+from housekeeper_api.durations import Duration
 from housekeeper_api.exit_codes import ExitCode
 from housekeeper_api.result import Result
 from housekeeper_api.task import Cleanup, Health, Mode, Task, TaskError
 from housekeeper_worker import cli_output, policy_file, report
 from housekeeper_worker.audit import Audit
 from housekeeper_worker.cleanup import clean
-from housekeeper_worker.errors import AuditLost, CouldNotRun
+from housekeeper_worker.errors import AuditLost, CouldNotRun, InvalidItems
 from housekeeper_worker.logs import log
 from housekeeper_worker.stop import stopping_on_signals
 
@@ -66,6 +69,58 @@ def run(policy: str, root: str, *, as_json: bool, mode: Mode | None, audit: str 
         return result
 
     _finish(act, as_json=as_json)
+
+
+def simulate(policy: str, items: str, *, now: str | None, until: str | None, every: str, as_json: bool) -> None:
+    """Print what a policy would decide about the items of a file, or what would be there from run to run.
+
+    Ends the process.
+    """
+
+    def act() -> Result:
+        from housekeeper_worker import simulation  # noqa: PLC0415 - for this command only
+
+        task, what = _cleanup(policy_file.load(policy, "CleanupPolicy", "DryRun").task, "")
+        simulated = simulation.Simulation(task, what)
+        now_ns = time.time_ns() if now is None else _time("--now", now, simulated.zone)
+        try:
+            with open(items, encoding="utf-8") if items != "-" else contextlib.nullcontext(sys.stdin) as file:
+                found = simulation.read_items(file, simulated.zone)
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidItems(f"{items} cannot be read: {error}") from error
+        except InvalidItems as error:
+            raise InvalidItems(f"{items}: {error}") from None
+        if until is not None:
+            until_ns = _time("--until", until, simulated.zone)
+            cli_output.print_replay(simulated.replay(found, now_ns, until_ns, _step(every)), as_json=as_json)
+            return report.failure("Succeeded", "replayed", mode="DryRun", seconds=0)
+        decided, held = simulated.decide(found, now_ns)
+        cli_output.print_simulation([item.path for item in found], decided, what.rules, as_json=as_json)
+        if held is not None:
+            sys.stderr.write(f"housekeeper: a run would be held: {held}\n")
+        return report.failure("Succeeded", held or "simulated", mode="DryRun", seconds=0)
+
+    # Standard output is lines of items, or empty where something is wrong.
+    _finish(act, as_json=False)
+
+
+def _time(option: str, text: str, tz: dt.tzinfo) -> int:
+    from housekeeper_worker.simulation import read_time  # noqa: PLC0415
+
+    try:
+        return read_time(text, tz)
+    except ValueError as error:
+        raise InvalidItems(f"{option}: {error}") from None
+
+
+def _step(text: str) -> Duration:
+    try:
+        step = Duration.parse(text)
+    except ValueError as error:
+        raise InvalidItems(f"--every: {error}") from None
+    if step.seconds < 60:
+        raise InvalidItems(f"--every: {text} is shorter than a minute")
+    return step
 
 
 def check(policy: str, volumes: list[str], *, as_json: bool) -> None:
@@ -127,6 +182,8 @@ def _finish(act: Callable[[], Result], *, as_json: bool) -> None:
     except policy_file.InvalidFile as error:
         code, problems = ExitCode.INVALID_TASK, error.problems
     except TaskError as error:
+        code, problems = ExitCode.INVALID_TASK, [str(error)]
+    except InvalidItems as error:
         code, problems = ExitCode.INVALID_TASK, [str(error)]
     except CouldNotRun as error:
         code, problems = ExitCode.COULD_NOT_RUN, [str(error)]

@@ -4,6 +4,7 @@ Exception
 ├── housekeeper_api.task.TaskError   the task makes no sense: exit 64, never retried
 └── WorkerError
     ├── CouldNotRun                  nothing was tried: exit 2
+    ├── InvalidItems                 the items of a simulation make no sense: exit 64
     └── AuditLost                    what is done could no longer be written down: the run stops, exit 1
 """
 
@@ -16,6 +17,10 @@ class WorkerError(Exception):
 
 class CouldNotRun(WorkerError):
     """The volume, the path or a permission that the task needs is not there. Nothing was tried."""
+
+
+class InvalidItems(WorkerError):
+    """Items to simulate with are not what they should be. The message names the line."""
 
 
 class AuditLost(WorkerError):

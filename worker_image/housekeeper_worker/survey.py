@@ -14,12 +14,13 @@ from housekeeper_worker.conclusion import conclude
 from housekeeper_worker.errors import DiskFailing
 from housekeeper_worker.retention.candidates import Candidate, Candidates
 from housekeeper_worker.retention.decide import Decided, Lines, Verdict, decide, is_old, is_settled, reason
+from housekeeper_worker.retention.groups import narrowing
 from housekeeper_worker.retention.plan import Cause, Plan
 from housekeeper_worker.retention.select import Narrow, Selector
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.faults import MAX_IO_ERRORS, Fault, classify, explain
-from housekeeper_worker.volume.names import matching_form, shown
+from housekeeper_worker.volume.names import shown
 from housekeeper_worker.volume.root import VolumeRoot
 from housekeeper_worker.volume.scan import Walk, Window
 
@@ -94,7 +95,7 @@ class Survey:
         if not files:
             return
         names = [entry.name for entry in files]
-        owners = window.scope.owners(names, self._narrowing(window, names) if self._grouping else None)
+        owners = window.scope.owners(names, self._narrow(window, names) if self._grouping else None)
         for number in range(len(self._lines)):
             count = owners.count(number + 1)
             if not count:
@@ -105,25 +106,9 @@ class Survey:
             else:
                 act(window, list(compress(files, (owner == number + 1 for owner in owners))), number)
 
-    def _narrowing(self, window: Window, names: Sequence[str]) -> Narrow:
-        """How `groupBy` takes back what an expression does not match; the groups of the rest are noted."""
-        prefix = matching_form(os.fsdecode(_join(window.directory, "")))
-
-        def narrow(number: int, marks: bytearray) -> bytearray:
-            grouping = self._grouping.get(number)
-            if grouping is None:
-                return marks
-            groups = self._groups[number] = {}
-            for place, name in enumerate(names):
-                if marks[place]:
-                    group = grouping.find(prefix + matching_form(name))
-                    if group is None:
-                        marks[place] = 0
-                    else:
-                        groups[name] = group
-            return marks
-
-        return narrow
+    def _narrow(self, window: Window, names: Sequence[str]) -> Narrow:
+        self._groups = {}
+        return narrowing(self._grouping, window.directory, names, self._groups)
 
     def _gather_all(self, window: Window, entries: list[Entry], number: int) -> None:
         """Take in files of a rule that decides when it knows all of them."""

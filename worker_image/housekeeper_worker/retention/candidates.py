@@ -105,6 +105,16 @@ class Candidates:
             self._make_room(one.group)
             self._members[one.group].append(index)
 
+    def imagine(self, path: bytes, size: int, group: int, modified: int, time: int, verdict: Verdict) -> None:
+        """Take in an item that is no file."""
+        directory, _, name = path.rpartition(b"/")
+        self._make_room(group)
+        self._members[group].append(len(self.files))
+        self.files.append(directory, name, size, modified)
+        self._verdict.append(verdict)
+        if self._read_time is not None:
+            self._time.append(time)
+
     def _make_room(self, group: int) -> None:
         while len(self._members) <= group:
             self._members.append(array("I"))

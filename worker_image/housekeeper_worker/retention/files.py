@@ -52,6 +52,17 @@ class Files:
         self.changed.extend([stat.st_ctime_ns for stat in stats])
         self.links.extend([stat.st_nlink for stat in stats])
 
+    def append(self, directory: bytes, name: bytes, size: int, time: int) -> None:
+        """Add one file that is nowhere: each such is its own inode, takes its size and changed at its time."""
+        self.chunks.append(Chunk(directory, name, len(self), 1))
+        self.inode.append(len(self))
+        self.device.append(self._device_index(0))
+        self.size.append(size)
+        self.allocated.append(size)
+        self.modified.append(time)
+        self.changed.append(time)
+        self.links.append(1)
+
     def _device_index(self, device: int) -> int:
         if device not in self.devices:
             self.devices.append(device)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from housekeeper_api import expressions
 from housekeeper_api.task import Keep, Rule, TaskError
+from housekeeper_worker.retention.select import Narrow
+from housekeeper_worker.volume.names import matching_form
 
 Values = tuple[str, ...]
 """What the named captures of an expression captured, in the order of their names in it. Bytes that are no UTF-8 are
@@ -70,6 +73,33 @@ class Grouping:
             if all(values.get(name) == value for name, value in one.match.items()):
                 return one.keep
         return self._rule.keep
+
+
+def narrowing(
+    groupings: Mapping[int, Grouping], directory: bytes, names: Sequence[str], found: dict[int, dict[str, int]]
+) -> Narrow:
+    """How rules with an expression give back files of `directory` that theirs does not match.
+
+    `groupings` are those of such rules, by number. The groups of what they keep are noted in `found`: for the number of
+    the rule, the group of each name.
+    """
+    prefix = matching_form(os.fsdecode(directory + b"/" if directory else b""))
+
+    def narrow(number: int, marks: bytearray) -> bytearray:
+        grouping = groupings.get(number)
+        if grouping is None:
+            return marks
+        groups = found[number] = {}
+        for place, name in enumerate(names):
+            if marks[place]:
+                group = grouping.find(prefix + matching_form(name))
+                if group is None:
+                    marks[place] = 0
+                else:
+                    groups[name] = group
+        return marks
+
+    return narrow
 
 
 def words(values: Mapping[str, str]) -> str:

@@ -1,0 +1,178 @@
+"""`housekeeper simulate`: decisions about items that are only written down."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HOUSEKEEPER = Path(sys.executable).with_name("housekeeper")
+NOW = "2026-11-22T12:00:00Z"
+POLICY = """\
+apiVersion: housekeeper.dev/v1alpha1
+kind: CleanupPolicy
+metadata: {name: dumps}
+spec:
+  timeZone: Europe/Berlin
+  target: {volume: {persistentVolumeClaim: {claimName: data}, path: pg}}
+  brakes: {maxPercent: 100}
+  rules:
+"""
+DUMPS = """\
+  - name: dumps
+    select: {include: ["**/*.dump"], exclude: ["**/keep/**"]}
+    groupBy: '(?:.*/)?(?P<env>prod|qa)-[^/]*'
+    keep: {daily: 2}
+    keepPerGroup:
+    - {match: {env: prod}, keep: {last: 3}}
+  - name: rest
+    select: {include: ["**/*.dump"]}
+    removeOlderThan: 7d
+"""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY + DUMPS)
+    return path
+
+
+def simulate(policy: Path, items: list[Any] | str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    text = items if isinstance(items, str) else "".join(f"{json.dumps(item)}\n" for item in items)
+    command = [HOUSEKEEPER, "simulate", policy, "--items", "-", "--now", NOW, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, input=text)
+
+
+def item(path: str, time: str | float, size: int = 1) -> dict[str, Any]:
+    return {"path": path, "time": time, "size": size}
+
+
+def lines(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_each_item_gets_a_line_in_the_order_in_which_it_came(policy: Path) -> None:
+    times = {
+        "pg/qa-2.dump": "2026-11-20T09:00:00Z",
+        "pg/prod-1.dump": "2026-11-01T09:00:00Z",
+        "pg/qa-3.dump": "2026-11-21T22:59:59Z",
+        "pg/qa-4.dump": "2026-11-21T23:00:00+00:00",  # the 22nd in Berlin
+        "pg/qa-5.dump": "2026-11-22T08:00:00",
+        "pg/latest-prod.dump": "2026-11-22T08:00:00Z",
+        "pg/old.dump": "2026-11-01T08:00:00Z",
+        "pg/qa-6.dump": "2026-11-23T08:00:00Z",
+        "qa-7.dump": "2026-11-01T08:00:00Z",
+        "pg/keep/qa-8.dump": "2026-11-01T08:00:00Z",
+        "pg/lost+found/qa-9.dump": "2026-11-01T08:00:00Z",
+    }
+    told = lines(simulate(policy, [item(path, time) for path, time in times.items()], "-o", "json"))
+    assert [list(one) for one in told] == [["path", "decision", "rule", "group", "reasons"]] * len(times)
+    assert [tuple(one.values()) for one in told] == [
+        ("pg/qa-2.dump", "Remove", "dumps", {"env": "qa"}, ["not among daily 2"]),
+        ("pg/prod-1.dump", "Keep", "dumps", {"env": "prod"}, ["last 1/3"]),
+        ("pg/qa-3.dump", "Keep", "dumps", {"env": "qa"}, ["daily 2/2"]),
+        ("pg/qa-4.dump", "Remove", "dumps", {"env": "qa"}, ["not among daily 2"]),
+        ("pg/qa-5.dump", "Keep", "dumps", {"env": "qa"}, ["daily 1/2"]),
+        ("pg/latest-prod.dump", "Keep", "rest", {}, ["not older than 7d"]),
+        ("pg/old.dump", "Remove", "rest", {}, ["older than 7d"]),
+        ("pg/qa-6.dump", "Keep", "dumps", {"env": "qa"}, ["its time lies in the future"]),
+        ("qa-7.dump", "Keep", None, {}, ["no rule selects it"]),
+        ("pg/keep/qa-8.dump", "Remove", "rest", {}, ["older than 7d"]),
+        ("pg/lost+found/qa-9.dump", "Keep", None, {}, ["no rule selects it"]),
+    ]
+
+
+def test_sizes_count_to_the_byte(policy: Path) -> None:
+    policy.write_text(POLICY + '  - {name: r, select: {include: ["**"]}, keep: {maxTotalSize: "25"}}\n')
+    items = [item(f"pg/{number}", 1_700_000_000.5 + number, 10) for number in range(4)]
+    told = lines(simulate(policy, items, "-o", "json"))
+    assert [one["decision"] for one in told] == ["Remove", "Remove", "Keep", "Keep"]
+
+
+def test_what_is_not_settled_stays_and_counts(policy: Path) -> None:
+    policy.write_text(POLICY + '  - {name: r, select: {include: ["**"]}, keep: {last: 1}}\n')
+    items = [item(f"pg/{number}", f"2026-11-22T11:{50 + number}:30Z") for number in range(3)]
+    told = lines(simulate(policy, items, "-o", "json"))
+    assert [one["reasons"][0].partition(":")[0] for one in told] == ["settling", "settling", "last 1/1"]
+
+
+def test_a_replay_tells_what_is_there_after_each_run(policy: Path) -> None:
+    items = [item(f"pg/qa-{day}.dump", f"2026-11-{day}T03:00:00Z") for day in range(21, 26)]
+    told = lines(simulate(policy, items, "--until", "2026-11-25", "--every", "1d", "-o", "json"))
+    assert [
+        (one["now"][:16], [path[3:5] + path[6:8] for path in one["items"]], len(one["removed"])) for one in told
+    ] == [
+        ("2026-11-22T12:00", ["qa21", "qa22"], 0),
+        ("2026-11-23T12:00", ["qa22", "qa23"], 1),
+        ("2026-11-24T12:00", ["qa23", "qa24"], 1),
+    ]
+    assert "2026-11-24" in simulate(policy, items, "--until", "2026-11-25").stdout
+
+
+def test_a_table_for_people(policy: Path) -> None:
+    done = simulate(policy, [item("pg/qa-[bold]-1.dump", 1_700_000_000)])
+    assert "qa-[bold]-1.dump" in done.stdout
+    assert "env=qa" in done.stdout
+    assert "daily 1/2" in done.stdout
+
+
+def test_a_brake_that_would_hold_the_run_is_told(policy: Path) -> None:
+    policy.write_text(POLICY.replace("100", "10") + DUMPS)
+    done = simulate(policy, [item("pg/old.dump", 1)], "-o", "json")
+    assert "a run would be held: the plan would remove 1 of 1 selected files" in done.stderr
+    assert lines(done)[0]["decision"] == "Remove"
+
+
+@pytest.mark.parametrize(
+    ("items", "problem"),
+    [
+        ("{", "line 1: "),
+        ("\n[]\n", "line 2: path: None must be"),
+        ('{"path": "/a", "time": 1}', "path: '/a' must be a path below"),
+        ('{"path": "a/../b", "time": 1}', "must be a path below"),
+        ('{"path": "\\ud800", "time": 1}', "must be a path below"),
+        ('{"path": "a"}', "time: None must be a time"),
+        ('{"path": "a", "time": true}', "must be a time"),
+        ('{"path": "a", "time": 1e300}', "must be a time"),
+        ('{"path": "a", "time": "yesterday"}', "must be a time"),
+        ('{"path": "a", "time": 1, "size": -1}', "size: -1 must be"),
+        ('{"path": "a", "time": 1}\n{"path": "a", "time": 2}', "line 2: path: 'a' is there twice"),
+    ],
+)
+def test_a_line_that_is_no_item_is_named(policy: Path, items: str, problem: str) -> None:
+    done = simulate(policy, items, "-o", "json")
+    assert (done.returncode, done.stdout) == (64, "")
+    assert problem in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("--now", "soon"), ("--until", "x"), ("--until", "2026-12-01", "--every", "1s")])
+def test_a_time_that_is_none_is_named(policy: Path, arguments: tuple[str, ...]) -> None:
+    done = simulate(policy, [item("pg/a", 1)], *arguments)
+    assert done.returncode == 64
+    assert arguments[-2] in done.stderr
+
+
+def test_plan_and_run_honour_keep(policy: Path, volume: Path) -> None:
+    from tests.unit.worker.builders import files_below, write
+
+    policy.write_text((POLICY + DUMPS).replace("  timeZone", "  settleTime: 0s\n  mode: Enforce\n  timeZone"))
+    for age in range(5):
+        write(volume / f"pg/prod-{age}.dump", days=age + 1)
+    done = subprocess.run(
+        [HOUSEKEEPER, "plan", policy, "--root", volume, "-o", "json"], capture_output=True, text=True, check=True
+    )
+    told = {
+        one["path"]: (one["decision"], one["group"], one["reasons"]) for one in json.loads(done.stdout)["decisions"]
+    }
+    assert told["pg/prod-2.dump"] == ("Keep", {"env": "prod"}, ["last 3/3"])
+    assert told["pg/prod-3.dump"] == ("Remove", {"env": "prod"}, ["not among last 3"])
+    done = subprocess.run([HOUSEKEEPER, "plan", policy, "--root", volume], capture_output=True, text=True, check=True)
+    assert "env=prod" in done.stdout
+    subprocess.run([HOUSEKEEPER, "run", policy, "--root", volume], check=True, capture_output=True)
+    assert files_below(volume) == {b"pg/prod-0.dump", b"pg/prod-1.dump", b"pg/prod-2.dump"}

@@ -1,0 +1,190 @@
+"""What a policy would decide about items that somebody writes down: no file is looked at."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from housekeeper_api.durations import Duration
+from housekeeper_api.task import Cleanup, Task
+from housekeeper_worker.cleanup import candidates, lines
+from housekeeper_worker.errors import InvalidItems
+from housekeeper_worker.retention import brakes
+from housekeeper_worker.retention.candidates import Candidates
+from housekeeper_worker.retention.decide import Decided, Verdict, reason
+from housekeeper_worker.retention.groups import narrowing
+from housekeeper_worker.retention.select import Scope, Selector
+from housekeeper_worker.retention.times import cutoff, zone
+from housekeeper_worker.volume.root import OWN_DIRECTORY
+from housekeeper_worker.volume.scan import NEVER_ENTERED
+
+_SECOND: Final = 1_000_000_000
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MAX_DAYS: Final = 100_000
+
+
+class Item(NamedTuple):
+    """One line."""
+
+    path: str
+    """As it was written; bytes that are no UTF-8 as `os.fsdecode` has them."""
+    time: int
+    """Nanoseconds since the epoch."""
+    size: int
+    """Bytes, of which all are taken to be allocated."""
+
+
+def read_items(rows: Iterable[str], tz: dt.tzinfo) -> list[Item]:
+    """Items, one JSON object a line. Raises `InvalidItems`, which names the line."""
+    items: list[Item] = []
+    seen: set[str] = set()
+    for number, row in enumerate(rows, start=1):
+        if not row.strip():
+            continue
+        try:
+            item = _item(json.loads(row), tz)
+        except (ValueError, RecursionError) as error:
+            raise InvalidItems(f"line {number}: {error}") from None
+        if item.path in seen:
+            raise InvalidItems(f"line {number}: path: {item.path!r} is there twice")
+        seen.add(item.path)
+        items.append(item)
+    return items
+
+
+def _item(row: Any, tz: dt.tzinfo) -> Item:
+    members = row if isinstance(row, dict) else {}
+    path, size = members.get("path"), members.get("size", 0)
+    if not isinstance(path, str) or not _is_relative(path):
+        raise ValueError(f"path: {path!r} must be a path below the volume's root, such as a/b.dump")
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 2**63:
+        raise ValueError(f"size: {size!r} must be a whole number of bytes")
+    return Item(path, read_time(members.get("time"), tz), size)
+
+
+def _is_relative(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in path and not {"", ".", ".."} & set(path.split("/"))
+
+
+def read_time(value: Any, tz: dt.tzinfo) -> int:
+    """A time, in seconds since 1970 or as in RFC 3339, as nanoseconds; without an offset it is one of `tz`.
+
+    Raises `ValueError`.
+    """
+    try:
+        found = _nanoseconds(value, tz)
+    except (ValueError, TypeError, OverflowError):
+        found = 2**63
+    if abs(found) >= 2**63:
+        raise ValueError(f"time: {value!r} must be a time such as 2026-01-31T03:00:00Z, or seconds since 1970")
+    return found
+
+
+def _nanoseconds(value: Any, tz: dt.tzinfo) -> int:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return round(value * _SECOND)
+    moment = dt.datetime.fromisoformat(value)
+    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=tz)
+    return (moment - _EPOCH) // dt.timedelta(microseconds=1) * 1000
+
+
+class Simulation:
+    """A policy, ready to decide. Raises `TaskError`."""
+
+    def __init__(self, task: Task, what: Cleanup) -> None:
+        self._task = task
+        self._what = what
+        self.zone = zone(task.time_zone)
+        self._selector = Selector(what.rules)
+        self._scopes: dict[bytes, Scope | None] = {b"": self._selector.root}
+
+    def decide(self, items: Sequence[Item], now_ns: int) -> tuple[list[Decided | None], str | None]:
+        """A decision about each item, None if no rule selects it; and why a run would be held, if it would."""
+        decided: list[Decided | None] = [None] * len(items)
+        rules = candidates(self._task, self._what, lines(self._task, self._what, now_ns), every_rule=True)
+        numbers: dict[int, list[int]] = {number: [] for number in rules}
+        for rule, group, number in self._selected(items, rules):
+            item, gathering = items[number], rules[rule]
+            path = os.fsencode(item.path)
+            time = gathering.time(item.path, item.time)
+            verdict = gathering.verdict(time, item.time, item.time, now_ns)
+            if time is None or verdict is Verdict.FUTURE:
+                gathering.protect(group)
+                why, values = (reason(verdict, "", ""),), gathering.grouping.values(group)
+                when = item.time if time is None else time
+                decided[number] = Decided(path, rule, verdict, why, values, item.size, item.size, when)
+            else:
+                numbers[rule].append(number)
+                gathering.imagine(path, item.size, group, item.time, time, verdict)
+        planned = 0
+        for rule, gathering in rules.items():
+            for one in gathering.groups():
+                planned += len(gathering.going(one, all_listed=True))
+                for place, index in enumerate(one.order):
+                    number = numbers[rule][index]
+                    path = os.fsencode(items[number].path)
+                    decided[number] = gathering.decided(one, place, path, all_listed=True)
+        selected = sum(one is not None for one in decided)
+        held = brakes.tripped(self._what.brakes, planned=planned, selected=selected)
+        names = self._what.rules
+        return decided, held or brakes.emptying((names[number].name, one) for number, one in rules.items())
+
+    def _selected(self, items: Sequence[Item], rules: dict[int, Candidates]) -> Iterator[tuple[int, int, int]]:
+        """Rule, group and number of each item that a rule selects."""
+        directories: dict[bytes, list[int]] = {}
+        for number, item in enumerate(items):
+            directories.setdefault(os.fsencode(item.path).rpartition(b"/")[0], []).append(number)
+        groupings = {number: one.grouping for number, one in rules.items() if one.grouping.selects}
+        start = os.fsencode(self._what.path)
+        for directory, numbers in directories.items():
+            scope = self._scope(directory)
+            if scope is None or (start and not (directory + b"/").startswith(start + b"/")):
+                continue
+            names = [items[number].path.rpartition("/")[2] for number in numbers]
+            groups: dict[int, dict[str, int]] = {}
+            owners = scope.owners(names, narrowing(groupings, directory, names, groups) if groupings else None)
+            for number, name, owner in zip(numbers, names, owners, strict=True):
+                if owner:
+                    yield owner - 1, groups.get(owner - 1, {}).get(name, 0), number
+
+    def _scope(self, directory: bytes) -> Scope | None:
+        if directory not in self._scopes:
+            above, _, name = directory.rpartition(b"/")
+            scope = self._scope(above)
+            text = os.fsdecode(name)
+            invisible = text in NEVER_ENTERED or directory == OWN_DIRECTORY
+            self._scopes[directory] = None if scope is None or invisible else scope.below(text)
+        return self._scopes[directory]
+
+    def replay(
+        self, items: Sequence[Item], now_ns: int, until_ns: int, every: Duration
+    ) -> Iterator[tuple[int, list[Item], list[Item]]]:
+        """Run after run from `now_ns` to `until_ns`: when, what is there afterwards, and what that run removed.
+
+        An item is there from its time on. Days and longer are steps of the calendar.
+        """
+        left = list(items)
+        for step in range(_MAX_DAYS):
+            now = cutoff(now_ns, Duration(-step * every.number, every.unit), self.zone)
+            if now > until_ns:
+                return
+            present = [item for item in left if item.time <= now]
+            decided, _ = self.decide(present, now)
+            removed = {
+                item.path
+                for item, one in zip(present, decided, strict=True)
+                if one is not None and one.verdict is Verdict.REMOVE
+            }
+            left = [item for item in left if item.path not in removed]
+            yield (
+                now,
+                [item for item in present if item.path not in removed],
+                [item for item in present if item.path in removed],
+            )
