@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from housekeeper_api.cleanup_policy import CleanupPolicy
 from housekeeper_api.durations import Duration
+from housekeeper_api.fields.retention import Keep as KeepModel
+from housekeeper_api.resolve import cleanup_task
 from housekeeper_api.task import Keep
 from housekeeper_worker.retention.keep import CAPPED, Kept, keeping, removal_reasons
 from housekeeper_worker.retention.times import cutoff, zone
+from tests.data.manifests import table
 
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND
@@ -440,6 +448,37 @@ def test_a_size_is_never_exceeded_but_by_the_floor(data: st.DataObject, keep: Ke
 
 
 def _with_cap(keep: Keep, cap: int | None, floor: int | None = None) -> Keep:
-    import dataclasses
-
     return dataclasses.replace(keep, max_total_size=cap, at_least=keep.at_least if floor is None else floor)
+
+
+DOCUMENT = Path(__file__).parents[3] / "docs/cleanup-policies.md"
+
+
+def documented() -> list[tuple[str, str]]:
+    """The worked examples: what stands in `keep`, and what stays."""
+    return re.findall(r"^\| `(\{[^`]*\})` \| (.*) \|$", DOCUMENT.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(("written", "left"), documented())
+def test_the_worked_examples_of_the_documents_are_right(written: str, left: str) -> None:
+    policy = table.valid()["minimal-policy"]
+    policy["spec"]["rules"][0]["keep"] = yaml.safe_load(written)
+    task = cleanup_task(CleanupPolicy.from_object(policy), run="r", attempt=1, mode="DryRun")
+    assert task.cleanup is not None
+    keep = task.cleanup.rules[0].keep
+    assert keep is not None
+    times = [dt.datetime(2026, 1, 1, 3, tzinfo=dt.UTC) + number * dt.timedelta(hours=12) for number in range(652)]
+    assert times[-1].isoformat() == "2026-11-22T15:00:00+00:00"
+    decided = keeping([int(time.timestamp()) * SECOND for time in times], lambda _: 1 << 30, keep, dt.UTC)
+    assert (
+        ", ".join(
+            f"{time.day} {time:%b %H:%M}" for place, time in reversed(list(enumerate(times))) if decided.keeps(place)
+        )
+        == left
+    )
+
+
+def test_every_keep_rule_has_a_worked_example() -> None:
+    text = " ".join(written for written, _ in documented())
+    for member in KeepModel.model_fields.values():
+        assert f"{member.alias}:" in text
