@@ -44,14 +44,17 @@ def _mark(
     candidates: Candidates, group: Group, plan: Plan, going: bytearray, causes: array[int], *, all_listed: bool
 ) -> None:
     """Mark what goes of a group, each with its cause: whether something would have kept it, but for the size."""
+    masks = None if group.kept is None else group.kept.masks
+    order = group.order
     numbers: dict[bool, int] = {}
     for place in candidates.going(group, all_listed=all_listed):
-        index = group.order[place]
-        capped = group.kept is not None and group.kept.masks[place] == CAPPED
-        if capped not in numbers:
-            numbers[capped] = plan.add_cause(cause_of(candidates, group, place))
+        capped = masks is not None and masks[place] == CAPPED
+        number = numbers.get(capped)
+        if number is None:
+            number = numbers[capped] = plan.add_cause(cause_of(candidates, group, place))
+        index = order[place]
         going[index] = 1
-        causes[index] = numbers[capped]
+        causes[index] = number
 
 
 def _count(candidates: Candidates, group: Group, tally: Tally, going: bytearray, *, all_listed: bool) -> None:

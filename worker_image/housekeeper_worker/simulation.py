@@ -126,7 +126,7 @@ class Simulation:
         planned = 0
         for rule, gathering in rules.items():
             for one in gathering.groups():
-                planned += len(gathering.going(one, all_listed=True))
+                planned += sum(1 for _ in gathering.going(one, all_listed=True))
                 for place, index in enumerate(one.order):
                     number = numbers[rule][index]
                     path = os.fsencode(items[number].path)

@@ -7,7 +7,7 @@ import os
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from housekeeper_api.task import Rule
 from housekeeper_worker.retention import name_times
@@ -18,6 +18,8 @@ from housekeeper_worker.retention.keep import CAPPED, Kept, keeping, removal_rea
 from housekeeper_worker.retention.order import oldest_first
 from housekeeper_worker.retention.paths import in_path_order
 from housekeeper_worker.retention.plan import Cause, Plan
+
+_UNKEPT: Final = frozenset({0, CAPPED})
 
 
 class Candidate(NamedTuple):
@@ -180,23 +182,21 @@ class Candidates:
             reasons.append(reason(verdict, older or "", self._settle))
         return tuple(reasons)
 
-    def going(self, group: Group, *, all_listed: bool) -> list[int]:
-        """Places that go, and takes note if nothing would be left."""
-        places = range(group.old)
-        if group.kept is not None:
-            masks = group.kept.masks
-            places_left = [place for place in places if masks[place] in {0, CAPPED}]
-        else:
-            places_left = list(places)
-        if not all_listed and group.kept is not None and group.kept.keep.max_total_size is not None:
-            return []
-        order, verdicts = group.order, self._verdict
-        found = [place for place in places_left if not verdicts[order[place]]]
-        if found and len(found) == len(order) and group.kept is not None and not self._protected[group.number]:
+    def going(self, group: Group, *, all_listed: bool) -> Iterator[int]:
+        """Places that go, the oldest first. Run to its end, it takes note if nothing would be left."""
+        kept, order, verdicts = group.kept, group.order, self._verdict
+        if not all_listed and kept is not None and kept.keep.max_total_size is not None:
+            return
+        masks = None if kept is None else kept.masks
+        count = 0
+        for place in range(group.old):
+            if (masks is None or masks[place] in _UNKEPT) and not verdicts[order[place]]:
+                count += 1
+                yield place
+        if count and count == len(order) and kept is not None and not self._protected[group.number]:
             name = words(self.grouping.values(group.number))
             self.first_emptied = min(name, self.first_emptied) if self.emptied else name
             self.emptied += 1
-        return found
 
     def decided(self, group: Group, place: int, path: bytes, *, all_listed: bool) -> Decided:
         """One decision with its reasons."""
