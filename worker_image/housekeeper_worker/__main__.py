@@ -1,5 +1,5 @@
 """`python -m housekeeper_worker`: a worker in its pod."""
 
-from housekeeper_worker.main import main
+from housekeeper_worker.entry import main
 
 main()

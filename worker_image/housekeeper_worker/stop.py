@@ -54,10 +54,14 @@ def stopping_on_signals(timeout_seconds: float) -> Iterator[Stop]:
 
     handlers = {signal.SIGTERM: cancel, signal.SIGINT: cancel, signal.SIGALRM: time_out}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    # What came while the process began (`entry`) is delivered now. Afterwards it is as before: what comes while the
+    # result is written waits for the end of the process.
+    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
     signal.setitimer(signal.ITIMER_REAL, max(timeout_seconds, 0.001))
     try:
         yield stop
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, previous in before.items():
             signal.signal(number, previous)

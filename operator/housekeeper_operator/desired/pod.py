@@ -101,6 +101,9 @@ def build_pod_template(
         "enableServiceLinks": False,
         "restartPolicy": "Never",
         "securityContext": security,
+        # Process 1 of a namespace has no default actions: a SIGTERM before the worker's handlers are set would be lost.
+        # Here the pod's sandbox is process 1, and what comes so early ends the worker.
+        "shareProcessNamespace": True,
         "terminationGracePeriodSeconds": TERMINATION_GRACE,
         "volumes": [
             {
