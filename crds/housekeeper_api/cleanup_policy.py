@@ -134,6 +134,10 @@ class CleanupPolicySpec(Model):
     """Rules, in order."""
     settle_time: Annotated[AnyDuration, between("0s", "1y")] = Duration(10, "m")
     """Whatever changed more recently is left alone."""
+    open_files: Literal["Protect", "Strict", "Ignore"] = "Protect"
+    """Protect: a file that some process has open stays, as the kernel tells by a lease; where it cannot tell (another
+    user's file, a network file system), `settleTime` decides. Strict: what it cannot tell stays too. Ignore: nobody
+    asks."""
     brakes: Brakes = Field(default_factory=Brakes)
     """Limits on the whole plan."""
     timeout: Timeout = Duration(1, "h")

@@ -44,7 +44,8 @@ def _cleanup(cleanup: result.Cleanup) -> CleanupResult:
         bytes_freed=_count(cleanup.bytes_freed),
         freed=format_bytes(_count(cleanup.bytes_freed)),
         freed_on_disk=None if not _is_integer(freed) else max(-MAX_INTEGER, min(freed, MAX_INTEGER)),
-        skipped=_skipped(cleanup.skipped),
+        skipped=_counts(cleanup.skipped),
+        open_files=_counts(cleanup.open_files),
         errors=tuple(_text(error, 256) for error in _items(cleanup.errors)[:MAX_ERRORS]),
         error_count=_count(cleanup.error_count),
         plan_digest=_text(cleanup.plan_digest, 128) or None,
@@ -52,10 +53,10 @@ def _cleanup(cleanup: result.Cleanup) -> CleanupResult:
     )
 
 
-def _skipped(skipped: Any) -> dict[str, int]:
-    if not isinstance(skipped, dict):
+def _counts(counted: Any) -> dict[str, int]:
+    if not isinstance(counted, dict):
         return {}
-    counts = {_text(reason, 64): _count(count) for reason, count in skipped.items()}
+    counts = {_text(reason, 64): _count(count) for reason, count in counted.items()}
     largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_SKIP_REASONS]
     return dict(sorted(largest))
 

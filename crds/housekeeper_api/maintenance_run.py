@@ -153,6 +153,9 @@ class CleanupResult(StatusModel):
     """Bytes that became free on the file system meanwhile, whoever freed them. Absent in a dry run."""
     skipped: Annotated[dict[str, Count], Field(max_length=MAX_SKIP_REASONS)] = Field(default_factory=dict)
     """Files that a rule would remove and that stayed, by reason."""
+    open_files: Annotated[dict[str, Count], Field(max_length=MAX_SKIP_REASONS)] = Field(default_factory=dict)
+    """Files of the plan by what is known about their openers: `notOpen`; `open`, which stayed; `unknown`;
+    `openedMeanwhile`, while they were removed; in a dry run `notLookedAt`. Empty where nobody asked."""
     errors: Annotated[tuple[ShortMessage, ...], Field(max_length=MAX_ERRORS), ATOMIC_LIST] = ()
     """The first errors, each with the path and what to do."""
     error_count: Count = 0

@@ -36,6 +36,7 @@ def cleanup_task(policy: CleanupPolicy, *, run: str, attempt: int, mode: task.Mo
             path=volume.path or "",
             rules=tuple(_rule(rule) for rule in spec.rules),
             settle_seconds=spec.settle_time.seconds,
+            open_files=spec.open_files,
             brakes=task.Brakes(max_percent=spec.brakes.max_percent),
             fs_group=None if context is None else context.fs_group,
         ),

@@ -38,6 +38,9 @@ class Cleanup:
     """What statvfs says became free. None in a dry run, or where it cannot be told."""
     skipped: dict[str, int] = dataclasses.field(default_factory=dict)
     """Selected files that a rule would remove and that stayed, by reason (`settling`, `changed`, `permission` …)."""
+    open_files: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Files of the plan by what is known about their openers: `notOpen`, `open` (they stayed), `unknown`,
+    `openedMeanwhile`, in a dry run `notLookedAt`. Empty where nobody asked."""
     errors: tuple[str, ...] = ()
     """At most 5, each at most 256 characters, each with the path and what to do."""
     error_count: int = 0

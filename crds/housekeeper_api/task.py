@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 SCHEMA_VERSION: Final = 1
 
 Mode = Literal["DryRun", "Enforce"]
+OpenFiles = Literal["Protect", "Strict", "Ignore"]
 CheckType = Literal["Memory", "CPU", "Filesystem"]
 TimeSource = Literal["ModificationTime", "Name"]
 
@@ -101,6 +102,7 @@ class Cleanup:
     """Start below the root, relative, without `..`; empty for the root itself."""
     rules: tuple[Rule, ...]
     settle_seconds: float
+    open_files: OpenFiles
     brakes: Brakes
     fs_group: int | None
     """The pod's fsGroup, for the advice in a result; None when the policy sets none."""

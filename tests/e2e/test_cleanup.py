@@ -139,6 +139,23 @@ def test_what_changed_a_moment_ago_is_left_alone(site: Site, volume) -> None:
     assert data.names() == {"settled.log", "fresh.log"}
 
 
+def test_a_file_that_a_process_on_the_node_has_open_stays(site: Site, volume) -> None:
+    data = volume({"held.log": 60, "free.log": 60, "marked/old.log": 60, "marked/.nocleanup": 60}, owner=65532)
+    site.cleanup_policy("logs", data.claim, mode="Enforce", openFiles="Strict", brakes={"maxPercent": 100})
+    with open(os.path.join(data.path, "held.log"), "rb"):
+        dry = cleanup_result(site.run("dry", "CleanupPolicy", "logs", mode="DryRun"))
+        run = site.run("held", "CleanupPolicy", "logs")
+    assert (dry["removed"], dry["openFiles"]) == (1, {"notOpen": 1, "open": 1})
+    assert state(run) == "Succeeded", message(run)
+    done = cleanup_result(run)
+    assert (done["removed"], done["skipped"], done["openFiles"]) == (
+        1,
+        {"inUse": 1, "marked": 1},
+        {"notOpen": 1, "open": 1},
+    )
+    assert data.names() == {"held.log", "marked/old.log", "marked/.nocleanup"}
+
+
 def test_exclude_wins_and_rules_take_the_first_match(site: Site, volume) -> None:
     data = volume({"a/x.tmp": 40, "a/keep/x.tmp": 40, "b/x.log": 40, "b/y.log": 80, "c/none.bin": 400}, owner=65532)
     site.cleanup_policy(

@@ -24,6 +24,7 @@ from housekeeper_worker.retention.select import Selector
 from housekeeper_worker.retention.times import cutoff, read_age, zone
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.survey import OnDecision, Survey
+from housekeeper_worker.volume.locking import wait_for_root
 from housekeeper_worker.volume.removal import Removal
 from housekeeper_worker.volume.root import VolumeRoot
 from housekeeper_worker.volume.start import check_start, start_path
@@ -55,6 +56,15 @@ def clean(
     start = start_path(what.path)
     with VolumeRoot.open(what.root, prefer_fallback=prefer_fallback) as root:
         check_start(root, start)
+        root.exclusive = not dry_run
+        waited = wait_for_root(
+            root.fd,
+            exclusive=root.exclusive,
+            stop=stop,
+            on_wait=lambda: log("info", "another worker is at this volume: waiting", root=what.root),
+        )
+        if waited is None:
+            log("warning", "this file system has no locks on directories: nothing keeps two workers apart here")
         log("info", "scanning", root=what.root, path=what.path, mode=task.mode, directoriesOpenedBy=root.method)
         audit.event("start", mode=task.mode, now=timestamp(now_ns), directoriesOpenedBy=root.method)
         ages = [rule.remove_older_than for rule in what.rules]
@@ -72,7 +82,7 @@ def clean(
             tally.held = len(plan)
             audit.event("held", planned=len(plan), selected=tally.matched, planDigest=digest)
         elif complete:
-            removal = Removal(root, plan, tally, audit, stop, _audit_members(plan, what))
+            removal = Removal(root, plan, tally, audit, stop, _audit_members(plan, what), what.open_files)
             try:
                 if dry_run:
                     removal.rehearse()
@@ -91,6 +101,7 @@ def clean(
             held=held,
             lost=lost,
             advice=advice or report.path_advice(tally, what.path),
+            waited=waited or 0.0,
         )
     result = report.cleanup_result(
         tally, outcome=outcome, message=message, mode=task.mode, seconds=time.monotonic() - began, digest=digest

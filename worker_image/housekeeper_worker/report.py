@@ -13,6 +13,7 @@ from housekeeper_worker.retention.decide import Verdict
 from housekeeper_worker.stop import Reason
 from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.faults import Fault
+from housekeeper_worker.volume.lease import Use
 
 MAX_MESSAGE: Final = 512
 _NOBODY_COULD: Final = {Fault.PERMISSION, Fault.READ_ONLY}
@@ -58,8 +59,12 @@ def cleanup_message(
     held: str | None,
     lost: str | None,
     advice: str,
+    waited: float = 0.0,
 ) -> str:
-    """One sentence (or two) about a clean-up: what was done, and what to do about the rest."""
+    """One sentence (or two) about a clean-up: what was done, and what to do about the rest.
+
+    `waited`: seconds for which another worker at the same volume was waited for.
+    """
     done = (
         f"{'would remove' if dry_run else 'removed'} {tally.removed} of {tally.matched} selected files "
         f"({format_bytes(tally.bytes_freed)}); {tally.scanned} scanned"
@@ -80,6 +85,10 @@ def cleanup_message(
         sentences.append(f"errors: {kinds}; {tally.errors[0]}")
     if tally.mounts:
         sentences.append(f"{tally.mounts} mount{'s' if tally.mounts > 1 else ''} below the root not entered")
+    if met := tally.use[Use.OPENED_MEANWHILE]:
+        sentences.append(f"{met} file{'s were' if met > 1 else ' was'} opened by somebody while it was removed")
+    if waited:
+        sentences.append(f"waited {waited:.1f} s for another worker at this volume")
     if advice:
         sentences.append(advice)
     return shortened("; ".join(sentences))
@@ -121,6 +130,7 @@ def cleanup_result(tally: Tally, *, outcome: Outcome, message: str, mode: str, s
             bytes_freed=tally.bytes_freed,
             freed_on_disk=tally.freed_on_disk,
             skipped=tally.skipped(),
+            open_files={str(use): count for use, count in sorted(tally.use.items()) if count},
             errors=tuple(tally.errors),
             error_count=tally.error_count,
             plan_digest=digest,

@@ -21,6 +21,7 @@ from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.faults import MAX_IO_ERRORS, Fault, classify, explain
 from housekeeper_worker.volume.names import shown
+from housekeeper_worker.volume.protected import any_protected, protection_of_file
 from housekeeper_worker.volume.root import VolumeRoot
 from housekeeper_worker.volume.scan import Walk, Window
 
@@ -81,6 +82,7 @@ class Survey:
         self.tally.directories = walk.directories
         self.tally.mounts += walk.mounts
         self.tally.others = walk.others
+        self.tally.protected.update(walk.protected)
         for candidates in self._together.values():
             if self._stop.reason is None and not self.tally.stopped_by_fault:
                 conclude(candidates, self.plan, self.tally, self._stop, self._on_decision)
@@ -159,6 +161,8 @@ class Survey:
             if [stat.st_ino for stat in stats] != [entry.inode() for entry in block]:
                 block, stats = self._without_mounts(window, block, stats)
             self.tally.matched += len(block)
+            if any_protected([entry.name for entry in block], stats):
+                block, stats = self._without_protected(block, stats)
             yield block, stats, clock
 
     def _decide_block(
@@ -226,6 +230,15 @@ class Survey:
             for entry, stat in zip(block, stats, strict=True)
         ]
         self.tally.mounts += keep.count(False)
+        return list(compress(block, keep)), list(compress(stats, keep))
+
+    def _without_protected(
+        self, block: list[Entry], stats: list[os.stat_result]
+    ) -> tuple[list[Entry], list[os.stat_result]]:
+        """The block without files that stay whatever the rules say."""
+        protections = [protection_of_file(entry.name, stat) for entry, stat in zip(block, stats, strict=True)]
+        self.tally.protected.update(protection for protection in protections if protection is not None)
+        keep = [protection is None for protection in protections]
         return list(compress(block, keep)), list(compress(stats, keep))
 
     def _on_file_error(self, directory: bytes, name: str, error: OSError) -> None:

@@ -8,7 +8,9 @@ from typing import Final
 
 from housekeeper_worker.retention.decide import Verdict, decision
 from housekeeper_worker.volume.faults import HARMLESS, Fault
+from housekeeper_worker.volume.lease import Use
 from housekeeper_worker.volume.names import shown
+from housekeeper_worker.volume.protected import Protection
 
 MAX_ERRORS: Final = 5
 MAX_ERROR_LENGTH: Final = 256
@@ -38,6 +40,10 @@ class Tally:
     verdicts: Counter[Verdict] = dataclasses.field(default_factory=Counter)
     stayed: Counter[Fault] = dataclasses.field(default_factory=Counter)
     """Planned files that stayed, by fault."""
+    protected: Counter[Protection] = dataclasses.field(default_factory=Counter)
+    """Selected files that stay whatever the rules say, and directories not entered for that."""
+    use: Counter[Use] = dataclasses.field(default_factory=Counter)
+    """Planned files by what is known about their openers; empty where nobody asked."""
     held: int = 0
     """Planned files that stayed because a brake tripped."""
     faults: Counter[Fault] = dataclasses.field(default_factory=Counter)
@@ -94,4 +100,6 @@ class Tally:
         counts["unparsable"] = self.verdicts[Verdict.UNPARSABLE]
         counts["unlisted"] = self.verdicts[Verdict.UNLISTED]
         counts["held"] = self.held
+        for protection, count in self.protected.items():
+            counts[protection] = counts.get(protection, 0) + count
         return {reason: counts[reason] for reason in sorted(counts) if counts[reason]}

@@ -43,7 +43,7 @@ def tell(cluster: DemoCluster) -> None:
     before = in_pod(cluster, "count")
     print(before)
 
-    say("Applying the examples: three policies in dry run, one health check")
+    say("Applying the examples: policies in dry run, one health check")
     apply_examples(cluster)
     for policy in POLICIES:
         wait_until_ready(cluster, policy)

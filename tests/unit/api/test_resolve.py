@@ -79,6 +79,7 @@ def test_the_task_of_a_policy_says_everything() -> None:
                 },
             ],
             "settleSeconds": 0.0,
+            "openFiles": "Strict",
             "brakes": {"maxPercent": 100},
             "fsGroup": 2000,
         },
@@ -112,6 +113,7 @@ def test_the_task_of_a_minimal_policy_has_all_defaults_written_out() -> None:
                 }
             ],
             "settleSeconds": 600.0,
+            "openFiles": "Protect",
             "brakes": {"maxPercent": 50},
         },
     }

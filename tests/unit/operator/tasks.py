@@ -22,6 +22,7 @@ def task(**changes: Any) -> str:
             path="",
             rules=(Rule(name="dumps", include=("**/*.dump",), exclude=(), remove_older_than="30d"),),
             settle_seconds=600.0,
+            open_files="Protect",
             brakes=Brakes(max_percent=50),
             fs_group=None,
         ),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from housekeeper_api.result import Result
-from housekeeper_api.task import Brakes, Cleanup, Mode, Rule, Task
+from housekeeper_api.task import Brakes, Cleanup, Mode, OpenFiles, Rule, Task
 from housekeeper_worker.audit import Audit
 from housekeeper_worker.cleanup import clean
 from housekeeper_worker.stop import Stop
@@ -60,6 +60,7 @@ def cleanup_task(
     mode: Mode = "Enforce",
     path: str = "",
     settle: float = 0,
+    open_files: OpenFiles = "Protect",
     max_percent: int = 100,
     fs_group: int | None = None,
     timeout: float = 60,
@@ -79,6 +80,7 @@ def cleanup_task(
             path=path,
             rules=rules or (rule(),),
             settle_seconds=settle,
+            open_files=open_files,
             brakes=Brakes(max_percent),
             fs_group=fs_group,
         ),

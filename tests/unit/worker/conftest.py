@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.embedded import packages
+
+FILE_SYSTEM_TOOLS = {"mkfs.ext4": "e2fsprogs", "mkfs.xfs": "xfsprogs", "mkfs.btrfs": "btrfs-progs"}
+
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Path:
@@ -39,3 +43,9 @@ def open_volume() -> Iterator[Path]:
 def prefer_fallback(request: pytest.FixtureRequest) -> bool:
     """Both ways to open what is below a root."""
     return bool(request.param)
+
+
+@pytest.fixture(scope="session")
+def file_system_tools() -> None:
+    """What makes file systems is installed."""
+    packages.ensure(FILE_SYSTEM_TOOLS)

@@ -5,6 +5,7 @@ Run by `scene` as `unshare --mount python -m … NAME DIRECTORY`; prints one JSO
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from housekeeper_api.result import as_dict
+from housekeeper_api.task import Mode
 from housekeeper_worker.checks.filesystem import measure_filesystem
 from housekeeper_worker.errors import CouldNotRun
 from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, files_below, rule, write
+from tests.unit.worker.openers import holding
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -140,6 +143,56 @@ def later_rules_do_not_cross(directory: Path, fallback: bool) -> dict[str, Any]:
     return {"result": as_dict(result), "left": _names(volume / "deep/again")}
 
 
+def open_files(directory: Path, kind: str) -> dict[str, Any]:
+    """Three of ten old files are open in processes with pid and mount namespaces of their own."""
+    volume = _file_system(directory, kind)
+    for name in ("reader", "writer", "mapping", *map(str, range(7))):
+        write(volume / name, days=OLD)
+    _run("sync", "-f", volume)
+
+    def clean(mode: Mode) -> dict[str, Any]:
+        answer: dict[str, Any] = as_dict(carry_out(cleanup_task(volume, mode=mode)))
+        return answer
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(holding(volume / "reader", "reader", namespaces=True))
+        stack.enter_context(holding(volume / "mapping", "mapping", namespaces=True))
+        told = {}
+        with holding(volume / "writer", "writer", namespaces=True):
+            told["dry"] = clean("DryRun")
+            # A bind mount can be read-only while a writer is at work through another, as in a pod's dry run.
+            view = directory / "view"
+            view.mkdir()
+            _run("mount", "--bind", "-o", "ro", volume, view)
+            told["readOnly"] = as_dict(carry_out(cleanup_task(view, mode="DryRun")))
+            _run("umount", view)
+            told["real"] = clean("Enforce")
+            told["left"] = _names(volume)
+    return told | {"again": clean("Enforce")}
+
+
+def _file_system(directory: Path, kind: str) -> Path:
+    volume = directory / "volume"
+    match kind:
+        case "tmpfs":
+            _run("mount", "-t", "tmpfs", "tmpfs", volume)
+        case "overlay":
+            layers = directory / "layers"
+            layers.mkdir()
+            _run("mount", "-t", "tmpfs", "tmpfs", layers)
+            for name in ("lower", "upper", "work"):
+                (layers / name).mkdir()
+            options = f"lowerdir={layers}/lower,upperdir={layers}/upper,workdir={layers}/work"
+            _run("mount", "-t", "overlay", "overlay", "-o", options, volume)
+        case _:
+            image = directory / "image"
+            with open(image, "wb") as file:
+                file.truncate(320 << 20)  # what xfs wants at least
+            _run(f"mkfs.{kind}", "-q", image)
+            _run("mount", "-o", "loop", image, volume)
+    return volume
+
+
 def df(directory: Path, _fallback: bool) -> dict[str, Any]:
     """A file system with reserved blocks, as this project and as df measure it."""
     volume = _loop_ext4(directory, mebibytes=64)
@@ -153,5 +206,6 @@ def df(directory: Path, _fallback: bool) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    play: Callable[[Path, bool], dict[str, Any]] = globals()[sys.argv[1]]
-    print(json.dumps(play(Path(sys.argv[2]), "fallback" in sys.argv[3:])))
+    play: Callable[..., dict[str, Any]] = globals()[sys.argv[1]]
+    kinds = [argument for argument in sys.argv[3:] if argument != "fallback"]
+    print(json.dumps(play(Path(sys.argv[2]), *(kinds or ["fallback" in sys.argv[3:]]))))

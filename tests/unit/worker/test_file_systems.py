@@ -56,7 +56,7 @@ def test_a_read_only_volume_can_be_planned_and_not_cleaned(volume: Path, argumen
     assert told["dry"]["outcome"] == "Succeeded"
     assert told["dry"]["cleanup"]["removed"] == 20
     assert told["real"]["outcome"] == "CouldNotRun"
-    assert told["real"]["cleanup"]["skipped"] == {"readOnly": 1}  # stopped at the first
+    assert told["real"]["cleanup"]["skipped"] == {"readOnly": 1, "reserved": 1}  # stopped at the first
     assert "mounted read-only" in told["real"]["message"]
     assert told["left"] == 20
 

@@ -7,12 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from housekeeper_api.result import MAX_BYTES
+from housekeeper_api.result import MAX_BYTES, Result
 from tests.unit.worker.builders import OLD, cleanup_task, files_below, rule, write
 from tests.unit.worker.pods import Worker
 
@@ -89,6 +90,49 @@ def test_a_signal_in_mid_run_ends_it_with_true_numbers(
     gone = MANY + 10 - len(files_below(big))
     assert 0 < gone < MANY
     assert result.cleanup.removed == gone == sum(line["event"] == "removed" for line in lines + rest)
+
+
+def test_told_to_stop_at_any_moment_of_its_start_a_worker_reports_or_ends(big: Path, tmp_path: Path) -> None:
+    """Every three milliseconds of the first 200: never is the signal lost, and the run goes on."""
+    reported = 0
+    for moment in range(0, 200, 3):
+        worker = Worker(tmp_path, cleanup_task(big, mode="DryRun"))
+        time.sleep(moment / 1000)
+        worker.process.terminate()
+        out, _ = worker.process.communicate(timeout=60)
+        if worker.process.returncode == 1:
+            assert worker.result().outcome == "Cancelled"
+            reported += 1
+        else:
+            assert worker.process.returncode == -signal.SIGTERM
+            assert (out, worker.termination_log.read_text()) == (b"", "")
+    assert reported
+
+
+def test_process_one_keeps_a_signal_that_comes_while_it_imports(big: Path, tmp_path: Path) -> None:
+    """In a pid namespace of its own the kernel drops what has no handler yet, but for what is blocked."""
+    script = (
+        "import os, signal, sys; from housekeeper_worker import entry\n"
+        "class Sender:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'housekeeper_worker.report':\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n"
+        "assert os.getpid() == 1\n"
+        "sys.meta_path.insert(0, Sender())\n"
+        "entry.main()\n"
+    )
+    task, log = tmp_path / "task.json", tmp_path / "log"
+    task.write_text(cleanup_task(big).to_json())
+    log.touch()
+    done = subprocess.run(
+        ["unshare", "--pid", "--fork", sys.executable, "-c", script],
+        env={"PATH": os.environ["PATH"], "HOUSEKEEPER_TASK_FILE": str(task), "HOUSEKEEPER_TERMINATION_LOG": str(log)},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert Result.from_json(log.read_text()).outcome == "Cancelled"
+    assert len(files_below(big)) == MANY + 10
 
 
 def test_a_run_that_takes_longer_than_its_timeout_ends(big: Path, tmp_path: Path) -> None:

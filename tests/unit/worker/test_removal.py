@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +31,7 @@ def interrupted(volume: Path, change: Callable[[], None], *, prefer_fallback: bo
         survey = Survey(root, Selector([rule()]), [Lines(now - DAY, now)], ["1d"], {}, "0s", now, Stop())
         survey.run(b"")
         change()
-        Removal(root, survey.plan, survey.tally, Audit(None, "run"), Stop(), lambda _: "").carry_out()
+        Removal(root, survey.plan, survey.tally, Audit(None, "run"), Stop(), lambda _: "", "Protect").carry_out()
         return survey.tally
 
 
@@ -110,19 +110,18 @@ def test_an_attacker_who_swaps_directories_for_links_wins_nothing(volume: Path, 
     outside = volume.parent / "outside"
     for number in range(40):
         write(outside / f"d/f{number}", days=OLD)
-    done = threading.Event()
-
-    def swap() -> None:
-        inside, aside = volume / "d", volume / "aside"
-        while not done.is_set():
-            os.rename(inside, aside)
-            os.symlink(outside / "d", inside)
-            os.unlink(inside)
-            os.rename(aside, inside)
-
     (volume / "d").mkdir()
-    attacker = threading.Thread(target=swap)
-    attacker.start()
+    attacker = os.fork()
+    if attacker == 0:
+        inside, aside = volume / "d", volume / "aside"
+        try:
+            while True:
+                os.rename(inside, aside)
+                os.symlink(outside / "d", inside)
+                os.unlink(inside)
+                os.rename(aside, inside)
+        finally:
+            os._exit(1)
     try:
         for _ in range(40):
             for number in range(40):
@@ -135,8 +134,9 @@ def test_an_attacker_who_swaps_directories_for_links_wins_nothing(volume: Path, 
                 os.close(at)
             carry_out(cleanup_task(volume), prefer_fallback=prefer_fallback)
     finally:
-        done.set()
-        attacker.join()
+        os.kill(attacker, signal.SIGKILL)
+        _, status = os.waitpid(attacker, 0)
+    assert os.WIFSIGNALED(status), "the attacker gave up"
     assert len(files_below(outside)) == 40
 
 
@@ -147,7 +147,7 @@ def test_input_output_errors_in_a_row_stop_the_run(volume: Path) -> None:
     with VolumeRoot.open(str(volume)) as root:
         survey = Survey(root, Selector([rule()]), [Lines(2**62, 2**62)], ["1d"], {}, "0s", 0, Stop())
         survey.run(b"")
-        removal = Removal(root, survey.plan, tally, Audit(None, "run"), Stop(), lambda _: "")
+        removal = Removal(root, survey.plan, tally, Audit(None, "run"), Stop(), lambda _: "", "Protect")
         chunk = survey.plan.chunks[0]
         for index in range(5):
             assert not tally.stopped_by_fault

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
-import platform
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +12,7 @@ import pytest
 from housekeeper_worker.errors import CouldNotRun
 from housekeeper_worker.volume.root import VolumeRoot
 from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, files_below, write
-
-OPENAT2 = 437
-STATX = {"x86_64": 332}.get(platform.machine(), 291)
-
-
-def forbid(*syscalls: int, answer: int) -> None:
-    """Let these system calls fail with `answer` in this process from now on, as a seccomp profile does."""
-    allow, fail = 0x7FFF0000, 0x00050000 | answer
-    program = [struct.pack("=HBBI", 0x20, 0, 0, 0)]  # load the number of the call
-    for number in syscalls:
-        program.append(struct.pack("=HBBI", 0x15, 0, 1, number))  # if it is this one …
-        program.append(struct.pack("=HBBI", 0x06, 0, 0, fail))
-    program.append(struct.pack("=HBBI", 0x06, 0, 0, allow))
-    code = ctypes.create_string_buffer(b"".join(program))
-    filter_ = ctypes.create_string_buffer(struct.pack("@HxxxxxxQ", len(program), ctypes.addressof(code)))
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.prctl(38, 1, 0, 0, 0) == 0  # no new privileges
-    assert libc.prctl(22, 2, ctypes.c_void_p(ctypes.addressof(filter_)), 0, 0) == 0  # seccomp, filter
+from tests.unit.worker.seccomp import OPENAT2, STATX, forbid
 
 
 def run_forbidden(volume: Path, *syscalls: int, answer: int) -> Any:

@@ -21,7 +21,13 @@ class Fault(StrEnum):
     CHANGED = "changed"
     """It is not what was planned any more, or its directory is not."""
     IN_USE = "inUse"
-    """The kernel holds it: a mount point, a swap file."""
+    """A process has it open, or the kernel holds it: a mount point, a swap file."""
+    UNKNOWN_USE = "unknownUse"
+    """Nobody can tell whether it is open, and the policy says Strict."""
+    MARKED = "marked"
+    """A `.nocleanup` came into its directory meanwhile."""
+    LOCKED = "locked"
+    """Another program has locked its directory."""
     PERMISSION = "permission"
     IMMUTABLE = "immutable"
     """It, or its directory, is immutable or append-only."""
@@ -36,7 +42,7 @@ class Fault(StrEnum):
 MAX_IO_ERRORS: Final = 5
 """I/O errors, in a row where files are removed, that stop a run: the disk is failing, and each call makes it worse."""
 
-HARMLESS: Final = frozenset({Fault.GONE, Fault.CHANGED, Fault.IN_USE})
+HARMLESS: Final = frozenset({Fault.GONE, Fault.CHANGED, Fault.IN_USE, Fault.UNKNOWN_USE, Fault.MARKED, Fault.LOCKED})
 """Not errors: files come, go and change while a run works."""
 
 _BY_NUMBER: Final = {
@@ -46,6 +52,7 @@ _BY_NUMBER: Final = {
     errno.EISDIR: Fault.CHANGED,
     errno.EXDEV: Fault.CHANGED,
     errno.ESTALE: Fault.CHANGED,
+    errno.ENXIO: Fault.CHANGED,
     errno.EBUSY: Fault.IN_USE,
     errno.ETXTBSY: Fault.IN_USE,
     errno.EACCES: Fault.PERMISSION,

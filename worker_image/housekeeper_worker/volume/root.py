@@ -49,6 +49,8 @@ class VolumeRoot:
         self.fd = fd
         self.method: Method = method
         self.device = os.fstat(fd).st_dev
+        self.exclusive = False
+        """Whether this worker has the root for itself, to remove."""
         self._mount_id = mount_id
         self._anchor_path = b""
         self._anchor: int | None = None

@@ -1,20 +1,23 @@
 """The walk: every directory below a start, in windows of entries, without a stat of what nobody selected.
 
 Directories are listed through descriptors. Symbolic links and special files are not followed and are no items, mounts
-are not entered, `.housekeeper` at the root is not seen, and `lost+found` belongs to fsck. The walk keeps its own stack,
-so depth costs memory and no recursion, and never more than three descriptors.
+are not entered, `.housekeeper` at the root is not seen, and what is `protected` is left alone. The walk keeps its own
+stack, so depth costs memory and no recursion, and never more than three descriptors.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final, NamedTuple
 
 from housekeeper_worker.retention.select import Scope
 from housekeeper_worker.stop import Stop
+from housekeeper_worker.volume.protected import RESERVED_DIRECTORIES, Protection, marker_of, protection_of_directory
 from housekeeper_worker.volume.root import OWN_DIRECTORY, VolumeRoot
 
 WINDOW: Final = 20_000
@@ -23,7 +26,6 @@ WINDOW: Final = 20_000
 OnError = Callable[[bytes, OSError], None]
 """Called with the path of a directory that could not be listed."""
 
-NEVER_ENTERED: Final = frozenset({"lost+found"})
 _OWN_NAME: Final = os.fsdecode(OWN_DIRECTORY)
 
 
@@ -53,16 +55,21 @@ class Walk:
         """Mounts that were not entered."""
         self.others = 0
         """Symbolic links, sockets, devices …: seen, and no items."""
+        self.protected: Counter[Protection] = Counter()
+        """Directories left alone with all that is below them."""
 
     def __iter__(self) -> Iterator[Window]:
         stack: list[tuple[bytes, Scope]] = []
         scope = self._scope_of_start()
-        if scope is not None:
+        if scope is not None and self._start_is_free():
             stack.append((self._start, scope))
         while stack and self._stop.reason is None:
             path, scope = stack.pop()
             try:
                 with self._root.directory(path, for_reading=True) as fd:
+                    if (protection := self._protection(path, fd)) is not None:
+                        self.protected[protection] += 1
+                        continue
                     self.directories += 1
                     yield from self._windows(path, fd, scope, stack)
             except OSError as error:
@@ -79,6 +86,33 @@ class Walk:
             scope = scope.below(os.fsdecode(component))
         return scope
 
+    def _start_is_free(self) -> bool:
+        """Whether no directory above the start protects it. What cannot be told there comes up again at the start."""
+        path = b""
+        for component in self._start.split(b"/") if self._start else ():
+            protection: Protection | None = None
+            if os.fsdecode(component) in RESERVED_DIRECTORIES:
+                protection = Protection.RESERVED
+            else:
+                try:
+                    with self._root.directory(path, for_reading=False) as fd:
+                        protection = marker_of(fd)
+                    # A directory that only lets pass cannot be locked, so there is nothing to find out.
+                    with contextlib.suppress(PermissionError), self._root.directory(path, for_reading=True) as fd:
+                        protection = self._protection(path, fd)
+                except OSError as error:
+                    self._on_error(path, error)
+                    return False
+            if protection is not None:
+                self.protected[protection] += 1
+                return False
+            path = path + b"/" + component if path else component
+        return True
+
+    def _protection(self, path: bytes, fd: int) -> Protection | None:
+        # The root carries a lock of our own.
+        return protection_of_directory(fd, exclusive=self._root.exclusive) if path else marker_of(fd)
+
     def _windows(self, path: bytes, fd: int, scope: Scope, stack: list[tuple[bytes, Scope]]) -> Iterator[Window]:
         prefix = path + b"/" if path else b""
         with os.scandir(fd) as entries:
@@ -88,10 +122,13 @@ class Walk:
                     for entry in window:
                         if entry.is_dir(follow_symlinks=False):
                             name = entry.name
-                            if name in NEVER_ENTERED or (not path and name == _OWN_NAME):
+                            if not path and name == _OWN_NAME:
                                 continue
                             if (below := scope.below(name)) is not None:
-                                stack.append((prefix + os.fsencode(name), below))
+                                if name in RESERVED_DIRECTORIES:
+                                    self.protected[Protection.RESERVED] += 1
+                                else:
+                                    stack.append((prefix + os.fsencode(name), below))
                         elif not entry.is_file(follow_symlinks=False):
                             self.others += 1
                 yield Window(path, fd, files, scope)

@@ -1,0 +1,129 @@
+"""SIGKILL at two hundred moments of runs: the audit tells all but the batch in flight, and another run finishes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, files_below, write
+
+KILLS = 200
+STEPS = frozenset({"open", "os.remove", "os.scandir", "fcntl.fcntl", "fcntl.flock"})
+"""Events of the interpreter before the calls that a run makes on a volume."""
+UID = 65532
+
+
+def is_step(event: str, arguments: tuple[Any, ...]) -> bool:
+    """Whether an event is one of a run's steps. What it works on are names in bytes; imports name files by texts."""
+    return event in STEPS and not isinstance(arguments[0], str)
+
+
+@pytest.fixture
+def memory_volume() -> Iterator[Path]:
+    """An empty directory on a tmpfs, where every user may go."""
+    with tempfile.TemporaryDirectory(prefix="housekeeper-test-", dir="/dev/shm") as directory:
+        os.chmod(directory, 0o755)  # noqa: S103 - so that the worker's user can pass
+        root = Path(directory, "volume")
+        root.mkdir()
+        yield root
+
+
+def plant(volume: Path) -> set[bytes]:
+    """Old and young files in several directories, some with two names, one of them young enough. Returns what stays."""
+    for number in range(24):
+        write(volume / f"d{number % 3}/old-{number}", days=OLD)
+        write(volume / f"d{number % 3}/e/young-{number}", days=1)
+    for number in range(6):
+        os.link(volume / f"d0/old-{number * 3}", volume / f"d1/old-other-{number}")
+    return {path for path in files_below(volume) if b"young" in path}
+
+
+def count_steps(volume: Path) -> int:
+    """How many steps a whole run takes. In a child, for a hook cannot be taken away again."""
+
+    def act() -> int:
+        steps = 0
+
+        def on_event(event: str, arguments: tuple[Any, ...]) -> None:
+            nonlocal steps
+            steps += is_step(event, arguments)
+
+        sys.addaudithook(on_event)
+        carry_out(cleanup_task(volume))
+        return steps
+
+    return int(as_user(0, act))
+
+
+def run_until(volume: Path, audit: Path, step: int, *, uid: int) -> None:
+    """A run that kills itself before its step number `step`."""
+    child = os.fork()
+    if child == 0:
+        fd = os.open(audit, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        left = step
+
+        def on_event(event: str, arguments: tuple[Any, ...]) -> None:
+            nonlocal left
+            if not is_step(event, arguments):
+                return
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(on_event)
+        try:
+            carry_out(cleanup_task(volume), audit_fd=fd)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+
+
+def give(volume: Path, uid: int) -> None:
+    """Let the whole tree belong to a user."""
+    for directory, _, names in os.walk(volume):
+        for name in (".", *names):
+            os.chown(os.path.join(directory, name), uid, uid)
+
+
+@pytest.mark.parametrize("uid", [0, UID], ids=["root", "unprivileged"])
+def test_killed_anywhere_nothing_else_is_gone_and_the_next_run_finishes(memory_volume: Path, uid: int) -> None:
+    audit = memory_volume.parent / "audit"
+    outside = memory_volume.parent / "outside"
+    write(outside / "old", days=OLD)
+    plant(memory_volume)
+    steps = count_steps(memory_volume)
+    chance = random.Random(uid)
+    for _ in range(KILLS // 2):
+        young = plant(memory_volume)
+        give(memory_volume, uid)
+        before = files_below(memory_volume)
+        run_until(memory_volume, audit, chance.randrange(steps), uid=uid)
+        left = files_below(memory_volume)
+        gone = before - left
+        lines = [json.loads(line) for line in audit.read_bytes().split(b"\n")[:-1]]
+        told = {line["path"].encode() for line in lines if line["event"] == "removed"}
+        announced = sum(line["count"] for line in lines if line["event"] == "intent")
+        assert young <= left
+        assert told <= gone
+        assert len(gone) <= announced
+        result = carry_out(cleanup_task(memory_volume))
+        assert result.outcome == "Succeeded"
+        assert "waited" not in result.message
+        assert result.cleanup is not None
+        assert result.cleanup.removed == len(before) - len(young) - len(gone)
+        assert files_below(memory_volume) == young
+    assert files_below(outside) == {b"old"}
