@@ -18,8 +18,8 @@ from housekeeper_worker.retention.decide import Decided, Verdict, reason
 from housekeeper_worker.retention.groups import narrowing
 from housekeeper_worker.retention.select import Scope, Selector
 from housekeeper_worker.retention.times import cutoff, zone
+from housekeeper_worker.volume.protected import RESERVED_DIRECTORIES
 from housekeeper_worker.volume.root import OWN_DIRECTORY
-from housekeeper_worker.volume.scan import NEVER_ENTERED
 
 _SECOND: Final = 1_000_000_000
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -159,7 +159,7 @@ class Simulation:
             above, _, name = directory.rpartition(b"/")
             scope = self._scope(above)
             text = os.fsdecode(name)
-            invisible = text in NEVER_ENTERED or directory == OWN_DIRECTORY
+            invisible = text in RESERVED_DIRECTORIES or directory == OWN_DIRECTORY
             self._scopes[directory] = None if scope is None or invisible else scope.below(text)
         return self._scopes[directory]
 
