@@ -13,11 +13,14 @@ import base64
 import json
 import os
 import time
+from collections.abc import Callable
 from json.encoder import encode_basestring_ascii
 from typing import Final
 
 from housekeeper_worker.errors import AuditLost
 from housekeeper_worker.logs import timestamp
+from housekeeper_worker.retention.paths import join, prefix
+from housekeeper_worker.retention.records import Records
 
 _FULL: Final = 256 * 1024
 
@@ -33,6 +36,11 @@ class Audit:
         self.lines = 0
         """Lines so far."""
         self._stamp = timestamp(time.time_ns())
+
+    @property
+    def stamp(self) -> str:
+        """When the batch began that is worked on, as lines say it."""
+        return self._stamp
 
     @property
     def on(self) -> bool:
@@ -55,9 +63,12 @@ class Audit:
         )
         self.flush()
 
-    def file(self, event: str, path: bytes, members: str) -> None:
-        """Add a line about one file; it is written with its batch. `members` are further members, already JSON."""
-        self._add(f'{{"ts":"{self._stamp}","event":"{event}",{path_member(path)},{members}}}\n')
+    def files(self, text: str, count: int) -> None:
+        """Add `count` lines about files, as `file_lines` makes them; they are written with their batch."""
+        if self._fd is not None:
+            self._lines.append(text)
+            self._size += len(text)
+            self.lines += count
         if self._size > _FULL:
             self.flush()
 
@@ -90,3 +101,31 @@ def path_member(path: bytes) -> str:
         return f'"path":{encode_basestring_ascii(path.decode())}'
     except UnicodeDecodeError:
         return f'"pathBase64":"{base64.b64encode(path).decode()}"'
+
+
+def file_lines(
+    stamp: str, event: str, directory: bytes, records: Records, members: Callable[[int], str], more: str = ""
+) -> str:
+    """A line for each file. `members` gives those of a cause, already JSON.
+
+    `more` are further members of each line, each with a comma before it.
+    """
+    begin = f'{{"ts":"{stamp}","event":"{event}",'
+    joined = b"/".join(records.names)
+    try:
+        directory.decode()
+        # No name has a slash in it, and JSON leaves slashes alone: one call instead of one a file.
+        names = encode_basestring_ascii(joined.decode())[1:-1].split("/")
+        begin += path_member(prefix(directory))[:-1]
+        end = '"'
+    except UnicodeDecodeError:
+        names = [path_member(join(directory, name)) for name in records.names]
+        end = ""
+    ends = {cause: f"{end},{members(cause)}" for cause in set(records.cause)}
+    columns = (names, records.cause, records.size, records.allocated, records.inode, records.modified)
+    return "".join(
+        [
+            f'{begin}{name}{ends[cause]},"size":{size},"bytes":{allocated},"inode":{inode},"mtimeNs":{modified}{more}}}\n'
+            for name, cause, size, allocated, inode, modified in zip(*columns, strict=True)
+        ]
+    )

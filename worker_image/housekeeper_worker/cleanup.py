@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -22,6 +23,7 @@ from housekeeper_worker.retention.decide import ALWAYS, Lines
 from housekeeper_worker.retention.plan import Plan
 from housekeeper_worker.retention.select import Selector
 from housekeeper_worker.retention.times import cutoff, read_age, zone
+from housekeeper_worker.scratch import Scratch
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.survey import OnDecision, Survey
 from housekeeper_worker.volume.locking import wait_for_root
@@ -54,7 +56,7 @@ def clean(
     settle = span(what.settle_seconds)
     together = candidates(task, what, each)
     start = start_path(what.path)
-    with VolumeRoot.open(what.root, prefer_fallback=prefer_fallback) as root:
+    with contextlib.closing(Scratch()) as scratch, VolumeRoot.open(what.root, prefer_fallback=prefer_fallback) as root:
         check_start(root, start)
         root.exclusive = not dry_run
         waited = wait_for_root(
@@ -68,7 +70,7 @@ def clean(
         log("info", "scanning", root=what.root, path=what.path, mode=task.mode, directoriesOpenedBy=root.method)
         audit.event("start", mode=task.mode, now=timestamp(now_ns), directoriesOpenedBy=root.method)
         ages = [rule.remove_older_than for rule in what.rules]
-        survey = Survey(root, selector, each, ages, together, settle, now_ns, stop, on_decision)
+        survey = Survey(root, selector, each, ages, together, settle, now_ns, stop, on_decision, scratch)
         survey.run(start)
         plan, tally = survey.plan, survey.tally
         digest = ""

@@ -16,7 +16,7 @@ from housekeeper_worker.audit import path_member
 from housekeeper_worker.logs import timestamp
 from housekeeper_worker.retention.decide import Decided, Verdict, decision
 from housekeeper_worker.retention.groups import words
-from housekeeper_worker.retention.paths import Chunk, in_path_order
+from housekeeper_worker.retention.paths import Chunk, in_path_order, indices_by_name
 from housekeeper_worker.volume.names import shown
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Decisions:
         """All of them with the names of their rules, by path bytes."""
         self._close_chunk()
         whys = list(self._whys)
-        for path, index in in_path_order(self._chunks):
+        for path, index in in_path_order(indices_by_name(self._chunks)):
             reasons, group = whys[self._why[index]]
             decided = Decided(
                 path,

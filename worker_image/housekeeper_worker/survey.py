@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import errno
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Mapping, Sequence
 from itertools import compress
 from types import MappingProxyType
 from typing import Final
 
 from housekeeper_worker.conclusion import conclude
 from housekeeper_worker.errors import DiskFailing
-from housekeeper_worker.retention.candidates import Candidate, Candidates
-from housekeeper_worker.retention.decide import Decided, Lines, Verdict, decide, is_old, is_settled, reason
+from housekeeper_worker.retention.candidates import Candidates
+from housekeeper_worker.retention.decide import Decided, Lines, Verdict, decide, old_at_once, reason
 from housekeeper_worker.retention.groups import narrowing
-from housekeeper_worker.retention.plan import Cause, Plan
+from housekeeper_worker.retention.paths import join
+from housekeeper_worker.retention.plan import Cause, Plan, Store
+from housekeeper_worker.retention.records import Records
 from housekeeper_worker.retention.select import Narrow, Selector
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
+from housekeeper_worker.volume.blocks import Block, Blocks, Entry
 from housekeeper_worker.volume.faults import MAX_IO_ERRORS, Fault, classify, explain
 from housekeeper_worker.volume.names import shown
-from housekeeper_worker.volume.protected import any_protected, protection_of_file
 from housekeeper_worker.volume.root import VolumeRoot
 from housekeeper_worker.volume.scan import Walk, Window
 
 OnDecision = Callable[[Decided], None]
 """Called with the decision about each selected file."""
 
-Entry = os.DirEntry[str]
-
-_BLOCK: Final = 256
-"""Files between two looks at whether the run must end."""
+_UNCOUNTED: Final = frozenset({Verdict.UNPARSABLE, Verdict.FUTURE})
+"""Files that stay and do not count for their group."""
 
 
 class Survey:
@@ -48,7 +48,9 @@ class Survey:
         now_ns: int,
         stop: Stop,
         on_decision: OnDecision | None = None,
+        store: Store | None = None,
     ) -> None:
+        """`store`: where the plan's records are kept; without, in memory."""
         self._root = root
         self._selector = selector
         self._lines = lines
@@ -59,11 +61,11 @@ class Survey:
         self._groups: dict[int, dict[str, int]] = {}
         """Of the window that is looked through: for each rule with `groupBy`, the group of each name it takes."""
         self._settle = settle
-        self._now = now_ns
         self._stop = stop
         self._on_decision = on_decision
-        self.plan = Plan()
+        self.plan = Plan(store)
         self.tally = Tally()
+        self._blocks = Blocks(root, self.tally, now_ns, stop, self._on_file_error)
         self._causes = [
             self.plan.add_cause(Cause(number, (reason(Verdict.REMOVE, age, settle),), {}))
             for number, age in enumerate(self._ages)
@@ -114,138 +116,107 @@ class Survey:
 
     def _gather_all(self, window: Window, entries: list[Entry], number: int) -> None:
         """Take in files of a rule that decides when it knows all of them."""
-        candidates, groups, tally = self._together[number], self._groups.get(number), self.tally
-        found: list[Candidate] = []
-        for block, stats, clock in self._blocks(window, entries):
-            for entry, stat in zip(block, stats, strict=True):
-                name = entry.name
-                group = 0 if groups is None else groups[name]
-                path = os.fsdecode(_join(window.directory, name)) if candidates.reads_names else ""
-                modified = stat.st_mtime_ns
-                time_ = candidates.time(path, modified)
-                verdict = candidates.verdict(time_, modified, stat.st_ctime_ns, clock)
-                if time_ is not None and verdict is not Verdict.FUTURE:
-                    found.append(Candidate(name, stat, group, time_, verdict))
-                    continue
-                candidates.protect(group)
-                tally.verdicts[verdict] += 1
-                why = reason(verdict, "", self._settle)
-                if tally.wants_sample(verdict):
-                    tally.add_sample(_join(window.directory, name), verdict, why)
-                if self._on_decision is not None:
-                    told, values = _join(window.directory, name), candidates.grouping.values(group)
-                    self._on_decision(_decided(told, number, verdict, why, stat, values, time_))
-        if found:
-            candidates.add(window.directory, found)
+        candidates, groups = self._together[number], self._groups.get(number)
+        for block in self._blocks.of(window, entries):
+            records = block.records()
+            times: Sequence[int | None] = records.modified
+            if candidates.reads_names:
+                paths = [os.fsdecode(join(window.directory, name)) for name in records.names]
+                times = list(map(candidates.time, paths, records.modified))
+            verdicts = [
+                candidates.verdict(time_, modified, changed, block.clock)
+                for time_, modified, changed in zip(times, records.modified, records.changed, strict=True)
+            ]
+            of = None if groups is None else [groups[os.fsdecode(name)] for name in records.names]
+            if not _UNCOUNTED.isdisjoint(verdicts):
+                self._leave_out(window.directory, number, records, times, verdicts, of)
+                counts = [verdict not in _UNCOUNTED for verdict in verdicts]
+                records, times = records.compressed(counts), list(compress(times, counts))
+                verdicts, of = list(compress(verdicts, counts)), None if of is None else list(compress(of, counts))
+            # What has no time is left out above.
+            known = [time_ for time_ in times if time_ is not None]
+            candidates.add(window.directory, records, times=known, verdicts=verdicts, groups=of)
+
+    def _leave_out(
+        self,
+        directory: bytes,
+        number: int,
+        records: Records,
+        times: Sequence[int | None],
+        verdicts: Sequence[Verdict],
+        groups: Sequence[int] | None,
+    ) -> None:
+        """Count the files of a block that have no time, or one in the future."""
+        candidates, tally = self._together[number], self.tally
+        for place, verdict in enumerate(verdicts):
+            if verdict not in _UNCOUNTED:
+                continue
+            group = 0 if groups is None else groups[place]
+            path = join(directory, records.names[place])
+            why = reason(verdict, "", self._settle)
+            candidates.protect(group)
+            tally.verdicts[verdict] += 1
+            if tally.wants_sample(verdict):
+                tally.add_sample(path, verdict, why)
+            if self._on_decision is not None:
+                values, time_ = candidates.grouping.values(group), times[place]
+                self._on_decision(_decided(path, number, verdict, why, records, place, values, time_))
 
     def _decide_all(self, window: Window, entries: list[Entry], number: int) -> None:
         """Decide files that rule `number` takes, each by itself."""
-        going: list[tuple[str, os.stat_result]] = []
-        for block, stats, clock in self._blocks(window, entries):
-            self._decide_block(window, block, stats, number, clock, going)
-        if going:
-            self.plan.add(window.directory, self._causes[number], going)
+        going = Records()
+        for block in self._blocks.of(window, entries):
+            marks = self._decide_at_once(window.directory, block, number) if self._on_decision is None else None
+            if marks is None:
+                marks = self._decide_each(window.directory, block, number)
+            if 1 in marks:
+                going.add(block.records(marks))
+        if going.names:
+            going.cause = array("I", [self._causes[number]]) * len(going)
+            self.plan.add(window.directory, going)
 
-    def _blocks(self, window: Window, entries: list[Entry]) -> Iterator[tuple[list[Entry], list[os.stat_result], int]]:
-        """Files with their stat and when it was taken, in order of inode, which is their order on a disk."""
-        entries.sort(key=_inode)
-        for begin in range(0, len(entries), _BLOCK):
-            if self._stop.reason is not None:
-                break
-            block = entries[begin : begin + _BLOCK]
-            clock = max(self._now, time.time_ns())
-            try:
-                stats = [entry.stat(follow_symlinks=False) for entry in block]
-            except OSError:
-                block, stats = self._stat_one_by_one(window, block)
-            if [stat.st_ino for stat in stats] != [entry.inode() for entry in block]:
-                block, stats = self._without_mounts(window, block, stats)
-            self.tally.matched += len(block)
-            if any_protected([entry.name for entry in block], stats):
-                block, stats = self._without_protected(block, stats)
-            yield block, stats, clock
+    def _decide_at_once(self, directory: bytes, block: Block, number: int) -> bytes | None:
+        """Decide about files of which nobody wants to know more than their number; None: they are not alike enough."""
+        stats, tally = block.stats, self.tally
+        marks = old_at_once(stats.modified_seconds(), stats.changed_seconds, self._lines[number], block.clock)
+        if marks is None:
+            return None
+        going = marks.count(1)
+        tally.verdicts[Verdict.REMOVE] += going
+        tally.verdicts[Verdict.YOUNG] += len(marks) - going
+        for verdict, mark in ((Verdict.REMOVE, 1), (Verdict.YOUNG, 0)):
+            place = marks.find(mark)
+            while place >= 0 and tally.wants_sample(verdict):
+                why = reason(verdict, self._ages[number], self._settle)
+                tally.add_sample(join(directory, block.names[place]), verdict, why)
+                place = marks.find(mark, place + 1)
+        return marks
 
-    def _decide_block(
-        self,
-        window: Window,
-        block: list[Entry],
-        stats: list[os.stat_result],
-        number: int,
-        clock: int,
-        going: list[tuple[str, os.stat_result]],
-    ) -> None:
-        """Decide about files, and add those that go to `going`."""
+    def _decide_each(self, directory: bytes, block: Block, number: int) -> bytes:
+        """Decide about files one by one. Returns marks of those that go."""
         tally, lines = self.tally, self._lines[number]
-        modified = [stat.st_mtime_ns for stat in stats]
-        if self._only_counts(Verdict.YOUNG) and max(modified, default=0) <= clock:
-            # Mostly the most, and nobody wants to see them one by one: counted in one go.
-            old = [is_old(time_, lines) for time_ in modified]
-            block, stats = list(compress(block, old)), list(compress(stats, old))
-            tally.verdicts[Verdict.YOUNG] += old.count(False)
-            # Likewise the old ones, if even the one that changed last is settled.
-            latest = [max(stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats]
-            if latest and self._only_counts(Verdict.REMOVE) and is_settled(max(latest), lines):
-                tally.verdicts[Verdict.REMOVE] += len(stats)
-                going.extend(zip([entry.name for entry in block], stats, strict=True))
-                return
-        for entry, stat in zip(block, stats, strict=True):
-            verdict = decide(stat.st_mtime_ns, stat.st_ctime_ns, lines, clock)
-            tally.verdicts[verdict] += 1
-            if verdict is Verdict.REMOVE:
-                going.append((entry.name, stat))
-            if tally.wants_sample(verdict):
-                why = reason(verdict, self._ages[number], self._settle)
-                tally.add_sample(_join(window.directory, entry.name), verdict, why)
-            if self._on_decision is not None:
-                why = reason(verdict, self._ages[number], self._settle)
-                self._on_decision(_decided(_join(window.directory, entry.name), number, verdict, why, stat))
-
-    def _only_counts(self, verdict: Verdict) -> bool:
-        """Whether decisions of this kind are only counted: nobody listens, and there are examples enough."""
-        return self._on_decision is None and not self.tally.wants_sample(verdict)
-
-    def _stat_one_by_one(self, window: Window, block: list[Entry]) -> tuple[list[Entry], list[os.stat_result]]:
-        """What can be had of a block in which some file cannot."""
-        found: list[Entry] = []
-        stats: list[os.stat_result] = []
-        for entry in block:
-            try:
-                stats.append(entry.stat(follow_symlinks=False))
-            except OSError as error:
-                self._on_file_error(window.directory, entry.name, error)
-            else:
-                found.append(entry)
-        return found, stats
-
-    def _without_mounts(
-        self, window: Window, block: list[Entry], stats: list[os.stat_result]
-    ) -> tuple[list[Entry], list[os.stat_result]]:
-        """The block without files that something else is mounted over.
-
-        The listing gives the inode below the mount and stat the one above, so only where they differ (some file
-        systems number their listings otherwise) the kernel is asked.
-        """
-        keep = [
-            stat.st_ino == entry.inode() or not self._root.is_mount(window.fd, entry.name)
-            for entry, stat in zip(block, stats, strict=True)
+        records = block.records()
+        verdicts = [
+            decide(modified, changed, lines, block.clock)
+            for modified, changed in zip(records.modified, records.changed, strict=True)
         ]
-        self.tally.mounts += keep.count(False)
-        return list(compress(block, keep)), list(compress(stats, keep))
+        tally.verdicts.update(verdicts)
+        for place, verdict in enumerate(verdicts):
+            wanted = tally.wants_sample(verdict)
+            if wanted or self._on_decision is not None:
+                path = join(directory, records.names[place])
+                why = reason(verdict, self._ages[number], self._settle)
+                if wanted:
+                    tally.add_sample(path, verdict, why)
+                if self._on_decision is not None:
+                    self._on_decision(_decided(path, number, verdict, why, records, place))
+        return bytes([verdict is Verdict.REMOVE for verdict in verdicts])
 
-    def _without_protected(
-        self, block: list[Entry], stats: list[os.stat_result]
-    ) -> tuple[list[Entry], list[os.stat_result]]:
-        """The block without files that stay whatever the rules say."""
-        protections = [protection_of_file(entry.name, stat) for entry, stat in zip(block, stats, strict=True)]
-        self.tally.protected.update(protection for protection in protections if protection is not None)
-        keep = [protection is None for protection in protections]
-        return list(compress(block, keep)), list(compress(stats, keep))
-
-    def _on_file_error(self, directory: bytes, name: str, error: OSError) -> None:
+    def _on_file_error(self, directory: bytes, name: bytes, error: OSError) -> None:
         if error.errno == errno.ENOENT:
             return  # it went while we looked: as if it had never been there
         self.tally.matched += 1
-        self._count(error, _join(directory, name), directory)
+        self._count(error, join(directory, name), directory)
 
     def _count(self, error: OSError, path: bytes, directory: bytes) -> None:
         fault = classify(error)
@@ -255,23 +226,15 @@ class Survey:
             raise DiskFailing(f"{MAX_IO_ERRORS} I/O errors, the last at {shown(path)}: the disk may fail")
 
 
-_inode = os.DirEntry.inode
-
-
 def _decided(
     path: bytes,
     number: int,
     verdict: Verdict,
     why: str,
-    stat: os.stat_result,
+    records: Records,
+    place: int,
     group: Mapping[str, str] = MappingProxyType({}),
     time_: int | None = None,
 ) -> Decided:
-    allocated = stat.st_blocks * 512
-    when = stat.st_mtime_ns if time_ is None else time_
-    return Decided(path, number, verdict, (why,), group, stat.st_size, allocated, when)
-
-
-def _join(directory: bytes, name: str) -> bytes:
-    encoded = os.fsencode(name)
-    return directory + b"/" + encoded if directory else encoded
+    size, allocated, modified = records.size[place], records.allocated[place], records.modified[place]
+    return Decided(path, number, verdict, (why,), group, size, allocated, modified if time_ is None else time_)

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housekeeper_worker.audit import Audit, path_member
+from housekeeper_worker.audit import Audit, file_lines, path_member
 from housekeeper_worker.errors import AuditLost
 from housekeeper_worker.logs import timestamp
+from housekeeper_worker.retention.records import Records
 from housekeeper_worker.volume.names import shown
 
 
@@ -32,12 +33,29 @@ def test_any_path_can_be_shown_on_one_line_of_text(path: bytes) -> None:
     assert len(text.splitlines()) <= 1
 
 
+@given(
+    directory=st.binary(max_size=8).filter(lambda path: b"\0" not in path),
+    names=st.lists(st.binary(min_size=1, max_size=8).filter(lambda name: not {0, 47} & set(name)), min_size=1),
+)
+def test_lines_about_files_say_their_paths_whatever_bytes_they_are(directory: bytes, names: list[bytes]) -> None:
+    records = Records()
+    records.extend(names, size=range(len(names)))
+    lines = file_lines("2025-11-22T12:00:00.123Z", "removed", directory, records, lambda _: '"rule":"r"').splitlines()
+    told = [json.loads(line) for line in lines]
+    for number, (line, name) in enumerate(zip(told, names, strict=True)):
+        member = json.loads("{" + path_member(directory + b"/" + name if directory else name) + "}")
+        assert member.items() <= line.items()
+        assert (line["event"], line["rule"], line["size"]) == ("removed", "r", number)
+
+
 def test_outcomes_are_written_with_the_next_intent(tmp_path: Path) -> None:
     target = tmp_path / "audit"
     fd = os.open(target, os.O_WRONLY | os.O_CREAT)
     audit = Audit(fd, "run")
     audit.intent(b"a", b"b", 2)
-    audit.file("removed", b"a", '"rule":"r"')
+    records = Records()
+    records.extend([b"a"])
+    audit.files(file_lines(audit.stamp, "removed", b"", records, lambda _: '"rule":"r"'), 1)
     assert target.read_text().count("\n") == 1
     audit.intent(b"c", b"d", 2)
     assert [json.loads(line)["event"] for line in target.read_text().splitlines()] == ["intent", "removed", "intent"]

@@ -18,8 +18,10 @@ from housekeeper_worker.retention.select import Selector
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.survey import Survey
 from housekeeper_worker.tally import Tally
+from housekeeper_worker.volume.batches import batches
 from housekeeper_worker.volume.faults import Fault, classify
-from housekeeper_worker.volume.removal import Removal
+from housekeeper_worker.volume.removal import BATCH, Removal
+from housekeeper_worker.volume.remover import Remover
 from housekeeper_worker.volume.root import VolumeRoot
 from tests.unit.worker.builders import DAY, OLD, carry_out, cleanup_task, files_below, rule, write
 
@@ -147,11 +149,12 @@ def test_input_output_errors_in_a_row_stop_the_run(volume: Path) -> None:
     with VolumeRoot.open(str(volume)) as root:
         survey = Survey(root, Selector([rule()]), [Lines(2**62, 2**62)], ["1d"], {}, "0s", 0, Stop())
         survey.run(b"")
-        removal = Removal(root, survey.plan, tally, Audit(None, "run"), Stop(), lambda _: "", "Protect")
-        chunk = survey.plan.chunks[0]
-        for index in range(5):
+        remover = Remover(root, tally, Stop(), lambda _: "", "Protect", audited=False)
+        ((share,),) = batches(survey.plan, BATCH)
+        place = share.records.names.index(b"f1")
+        for _ in range(5):
             assert not tally.stopped_by_fault
-            removal.stayed(OSError(errno.EIO, "Input/output error"), Fault.IO, chunk, b"f1", index)
+            remover.stayed(OSError(errno.EIO, "Input/output error"), Fault.IO, share, place)
     assert "5 I/O errors in a row, the last at f1" in tally.stopped_by_fault
     assert tally.faults == {Fault.IO: 5}
 

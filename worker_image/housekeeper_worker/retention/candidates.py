@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from housekeeper_api.task import Rule
@@ -16,21 +15,11 @@ from housekeeper_worker.retention.files import Files
 from housekeeper_worker.retention.groups import Grouping, words
 from housekeeper_worker.retention.keep import CAPPED, Kept, keeping, removal_reasons
 from housekeeper_worker.retention.order import oldest_first
-from housekeeper_worker.retention.paths import in_path_order
+from housekeeper_worker.retention.paths import in_path_order, indices_by_name
 from housekeeper_worker.retention.plan import Cause, Plan
+from housekeeper_worker.retention.records import Records
 
 _UNKEPT: Final = frozenset({0, CAPPED})
-
-
-class Candidate(NamedTuple):
-    """One item that counts, as it is taken in."""
-
-    name: str
-    stat: os.stat_result
-    group: int
-    time: int
-    verdict: Verdict
-    """What becomes of it if nothing keeps it: `REMOVE`, or what protects it."""
 
 
 class Group(NamedTuple):
@@ -96,16 +85,31 @@ class Candidates:
         self._make_room(group)
         self._protected[group] += 1
 
-    def add(self, directory: bytes, found: Sequence[Candidate]) -> None:
-        """Take in items of one directory."""
+    def add(
+        self,
+        directory: bytes,
+        records: Records,
+        *,
+        times: Sequence[int],
+        verdicts: Iterable[Verdict],
+        groups: Sequence[int] | None,
+    ) -> None:
+        """Take in items of one directory that count: their times, and what becomes of each if nothing keeps it.
+
+        That is `REMOVE`, or what protects it. Without `groups` all are in the first.
+        """
         first = len(self.files)
-        self.files.extend(directory, [(one.name, one.stat) for one in found])
-        self._verdict.extend([one.verdict for one in found])
+        self.files.extend(directory, records)
+        self._verdict.extend(verdicts)
         if self._read_time is not None:
-            self._time.extend([one.time for one in found])
-        for index, one in enumerate(found, first):
-            self._make_room(one.group)
-            self._members[one.group].append(index)
+            self._time.extend(times)
+        if groups is None:
+            self._make_room(0)
+            self._members[0].extend(range(first, len(self.files)))
+            return
+        for index, group in enumerate(groups, first):
+            self._make_room(group)
+            self._members[group].append(index)
 
     def imagine(self, path: bytes, size: int, group: int, modified: int, time: int, verdict: Verdict) -> None:
         """Take in an item that is no file."""
@@ -134,7 +138,7 @@ class Candidates:
 
     def _ranks(self) -> Sequence[int]:
         ranks = array("I", bytes(4 * len(self.files)))
-        for rank, (_, index) in enumerate(in_path_order(self.files.chunks)):
+        for rank, (_, index) in enumerate(in_path_order(indices_by_name(self.files.chunks))):
             ranks[index] = rank
         return ranks
 
@@ -216,6 +220,7 @@ class Candidates:
     def move_to(self, plan: Plan, group_causes: array[int], going: bytearray) -> None:
         """Hand over what goes; nothing else is kept of the items."""
         plan.take(self.files, going, group_causes)
+        self.files.clear()
         self._verdict = array("B")
         self._time = array("q")
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from array import array
-from collections.abc import Iterator, Sequence
-from itertools import compress
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from housekeeper_worker.retention.paths import Chunk
+from housekeeper_worker.retention.paths import Chunk, join, prefix
+from housekeeper_worker.retention.records import Records
 
-_ALLOCATION_UNIT: Final = 512
-"""Bytes of what st_blocks counts, on every file system."""
-_COLUMNS: Final = ("inode", "device", "size", "allocated", "modified", "changed", "links")
+_COPIED: Final = ("inode", "size", "allocated", "modified", "changed", "links")
+"""Columns as they are in `Records`."""
 
 
 class Files:
@@ -39,18 +37,12 @@ class Files:
     def __len__(self) -> int:
         return len(self.inode)
 
-    def extend(self, directory: bytes, files: Sequence[tuple[str, os.stat_result]]) -> None:
-        """Add files of one directory: name as `os.fsdecode` gives it, and stat."""
-        names = os.fsencode("\0".join([name for name, _ in files]))
-        self.chunks.append(Chunk(directory, names, len(self), len(files)))
-        stats = [stat for _, stat in files]
-        self.inode.extend([stat.st_ino for stat in stats])
-        self.device.extend([self._device_index(stat.st_dev) for stat in stats])
-        self.size.extend([stat.st_size for stat in stats])
-        self.allocated.extend([stat.st_blocks * _ALLOCATION_UNIT for stat in stats])
-        self.modified.extend([stat.st_mtime_ns for stat in stats])
-        self.changed.extend([stat.st_ctime_ns for stat in stats])
-        self.links.extend([stat.st_nlink for stat in stats])
+    def extend(self, directory: bytes, records: Records) -> None:
+        """Add files of one directory."""
+        self.chunks.append(Chunk(directory, b"\0".join(records.names), len(self), len(records)))
+        self.device.extend(map(self._device_index, records.device))
+        for name in _COPIED:
+            getattr(self, name).extend(getattr(records, name))
 
     def append(self, directory: bytes, name: bytes, size: int, time: int) -> None:
         """Add one file that is nowhere: each such is its own inode, takes its size and changed at its time."""
@@ -71,9 +63,9 @@ class Files:
     def paths(self) -> Iterator[bytes]:
         """The path of each, in order of the index."""
         for chunk in self.chunks:
-            prefix = chunk.directory + b"/" if chunk.directory else b""
+            begin = prefix(chunk.directory)
             for name in chunk.names.split(b"\0"):
-                yield prefix + name
+                yield begin + name
 
     def path(self, index: int) -> bytes:
         """The path of one of them. Not for all: `paths` is."""
@@ -83,21 +75,19 @@ class Files:
             low, high = (middle, high) if self.chunks[middle].first <= index else (low, middle)
         chunk = self.chunks[low]
         name = chunk.names.split(b"\0")[index - chunk.first]
-        return chunk.directory + b"/" + name if chunk.directory else name
+        return join(chunk.directory, name)
 
-    def move_marked(self, files: Files, marks: bytearray) -> None:
-        """Add those of `files` that are marked. Column by column, so that nothing is there twice; empties `files`."""
-        first = len(self)
-        renumbered = array("H", [self._device_index(device) for device in files.devices])
-        files.device = array("H", [renumbered[device] for device in files.device])
-        for column in _COLUMNS:
-            getattr(self, column).extend(compress(getattr(files, column), marks))
-            setattr(files, column, array(getattr(files, column).typecode))
-        for chunk in files.chunks:
-            wanted = marks[chunk.first : chunk.first + chunk.length]
-            count = wanted.count(1)
-            if count:
-                names = b"\0".join(compress(chunk.names.split(b"\0"), wanted))
-                self.chunks.append(Chunk(chunk.directory, names, first, count))
-                first += count
-        files.chunks = []
+    def records(self, chunk: Chunk) -> Records:
+        """The files of a chunk of these."""
+        found = Records()
+        begin, end = chunk.first, chunk.first + chunk.length
+        columns: dict[str, Iterable[int]] = {name: getattr(self, name)[begin:end] for name in _COPIED}
+        columns["device"] = [self.devices[index] for index in self.device[begin:end]]
+        found.extend(chunk.names.split(b"\0"), **columns)
+        return found
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self.chunks = []
+        for name in ("device", *_COPIED):
+            setattr(self, name, array(getattr(self, name).typecode))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Generic, NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 
 class Chunk(NamedTuple):
@@ -17,63 +20,66 @@ class Chunk(NamedTuple):
     length: int
 
 
-def in_path_order(chunks: Sequence[Chunk]) -> Iterator[tuple[bytes, int]]:
-    """Path and index of every file, by path bytes, with the names of few directories in memory at a time.
+def prefix(directory: bytes) -> bytes:
+    """What the paths of a directory's files begin with: also what directories are ordered by."""
+    return directory + b"/" if directory else b""
 
-    Directories sorted by their path and a slash come in the order of their contents; a directory's own files wait
-    on a stack while those of its sub-directories pass.
+
+def join(directory: bytes, name: bytes) -> bytes:
+    """The path of a file."""
+    return directory + b"/" + name if directory else name
+
+
+def in_path_order(directories: Iterable[tuple[bytes, Iterable[tuple[bytes, T]]]]) -> Iterator[tuple[bytes, T]]:
+    """Path of every file, by path bytes, with whatever comes with it.
+
+    `directories` come in the order of their prefixes, each with its files by name. A directory's own files wait on a
+    stack while those of its sub-directories pass.
     """
-    stack: list[_Sorted] = []
-    for prefix, group in _by_directory(chunks):
+    stack: list[_Waiting[T]] = []
+    for directory, files in directories:
+        begin = prefix(directory)
         while stack:
-            if prefix.startswith(stack[-1].prefix):
-                yield from stack[-1].before(prefix)
+            if begin.startswith(stack[-1].prefix):
+                yield from stack[-1].before(begin)
                 break
             yield from stack.pop().rest()
-        stack.append(_Sorted(prefix, group))
+        stack.append(_Waiting(begin, files))
     while stack:
         yield from stack.pop().rest()
 
 
-def _by_directory(chunks: Sequence[Chunk]) -> Iterator[tuple[bytes, list[Chunk]]]:
-    order = sorted(range(len(chunks)), key=lambda number: _prefix(chunks[number].directory))
-    group: list[Chunk] = []
-    for number in order:
-        chunk = chunks[number]
-        if group and group[0].directory != chunk.directory:
-            yield _prefix(group[0].directory), group
-            group = []
-        group.append(chunk)
-    if group:
-        yield _prefix(group[0].directory), group
+def indices_by_name(chunks: Sequence[Chunk]) -> Iterator[tuple[bytes, list[tuple[bytes, int]]]]:
+    """Chunks for `in_path_order`: each directory with the names and indices of its files."""
+    order = sorted(chunks, key=lambda chunk: prefix(chunk.directory))
+    for directory, group in groupby(order, key=lambda chunk: chunk.directory):
+        files = [
+            (name, chunk.first + offset) for chunk in group for offset, name in enumerate(chunk.names.split(b"\0"))
+        ]
+        files.sort()
+        yield directory, files
 
 
-class _Sorted:
+class _Waiting(Generic[T]):
     """Files of one directory by name, given out bit by bit."""
 
     __slots__ = ("_files", "_next", "prefix")
 
-    def __init__(self, prefix: bytes, chunks: list[Chunk]) -> None:
-        self.prefix = prefix
-        self._files = [
-            (name, chunk.first + offset) for chunk in chunks for offset, name in enumerate(chunk.names.split(b"\0"))
-        ]
-        self._files.sort()
-        self._next = 0
+    def __init__(self, begin: bytes, files: Iterable[tuple[bytes, T]]) -> None:
+        self.prefix = begin
+        self._files = iter(files)
+        self._next = next(self._files, None)
 
-    def before(self, path: bytes) -> Iterator[tuple[bytes, int]]:
+    def before(self, path: bytes) -> Iterator[tuple[bytes, T]]:
         """Files that come before `path`, which begins with this directory's prefix."""
         limit = path[len(self.prefix) :]
-        while self._next < len(self._files) and self._files[self._next][0] < limit:
-            name, index = self._files[self._next]
-            self._next += 1
-            yield self.prefix + name, index
+        while self._next is not None and self._next[0] < limit:
+            yield self.prefix + self._next[0], self._next[1]
+            self._next = next(self._files, None)
 
-    def rest(self) -> Iterator[tuple[bytes, int]]:
+    def rest(self) -> Iterator[tuple[bytes, T]]:
         """All files that are left."""
-        for name, index in self._files[self._next :]:
-            yield self.prefix + name, index
-
-
-def _prefix(directory: bytes) -> bytes:
-    return directory + b"/" if directory else b""
+        if self._next is not None:
+            yield self.prefix + self._next[0], self._next[1]
+        for name, one in self._files:
+            yield self.prefix + name, one

@@ -1,24 +1,56 @@
-"""The plan: every file that is to go, as columns of numbers and joined names, not as an object each.
+"""The plan: every file that is to go. Its records lie in a store outside of memory; what stays is a line a directory.
 
-A million files in a thousand directories take about 85 MiB, most of it names.
+Whoever works with a plan asks for its length, its causes, its parts and the records of a part, or for all of it in
+order of path bytes. Narrowing it gives another plan over the same store.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
+import heapq
 import struct
 from array import array
-from collections.abc import Mapping, Sequence
-from itertools import compress
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Final, NamedTuple, Protocol
 
 from housekeeper_worker.retention.files import Files
-from housekeeper_worker.retention.paths import in_path_order
+from housekeeper_worker.retention.paths import in_path_order, prefix
+from housekeeper_worker.retention.records import Records
 
-_RECORD: Final = struct.Struct("=BQqqI")
-"""Of one file in the digest: rule, inode, mtime in ns, size, length of the path; the path follows."""
-_DIGEST_BATCH: Final = 4096
+_HASHED: Final = ("inode", "size", "modified")
+"""Columns that the digest covers, besides rules and names."""
+_BLOCK: Final = 4096
+"""Files that are hashed together."""
+
+
+class Store(Protocol):
+    """Where bytes are kept and found again."""
+
+    def append(self, data: bytes) -> int:
+        """Keep `data`. Returns where it is."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """`length` bytes from `offset` on."""
+
+
+class Memory:
+    """A store in memory, for plans that are small or imagined."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def append(self, data: bytes) -> int:
+        """Keep `data`. Returns where it is."""
+        self._data += data
+        return len(self._data) - len(data)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """`length` bytes from `offset` on."""
+        return bytes(self._data[offset : offset + length])
 
 
 class Cause(NamedTuple):
@@ -31,53 +63,160 @@ class Cause(NamedTuple):
     """What `groupBy` captured; empty without."""
 
 
-class Plan(Files):
+class Part(NamedTuple):
+    """Planned files of one directory that were found together; `Plan.records` reads them."""
+
+    directory: bytes
+    """Path below the root; empty for the root itself."""
+    length: int
+    """Planned files."""
+    store: int
+    offset: int
+    size: int
+    """Bytes in the store."""
+    digest: bytes
+    """Of the records in order of name, as `_records_digest` makes it."""
+    marks: bytes
+    """Which of the records in the store are planned, a byte each; empty: all."""
+
+
+class Plan:
     """Files to remove."""
 
-    __slots__ = ("cause", "causes", "rule")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rule = array("B")
-        """Number of the rule, from 0."""
-        self.cause = array("I")
-        """Index into `causes`."""
+    def __init__(self, store: Store | None = None) -> None:
+        self._stores: list[Store] = [Memory() if store is None else store]
+        self.parts: list[Part] = []
+        """In the order in which they were found."""
         self.causes: list[Cause] = []
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
 
     def add_cause(self, cause: Cause) -> int:
         """The number of a new cause."""
         self.causes.append(cause)
         return len(self.causes) - 1
 
-    def add(self, directory: bytes, cause: int, files: Sequence[tuple[str, os.stat_result]]) -> None:
-        """Add files of one directory (name as `os.fsdecode` gives it, and stat) that go for one cause."""
-        self.extend(directory, files)
-        self.rule.extend([self.causes[cause].rule] * len(files))
-        self.cause.extend([cause] * len(files))
+    def add(self, directory: bytes, records: Records) -> None:
+        """Add files of one directory. Each has a cause that is known already."""
+        if not len(records):
+            return
+        records = records.by_name()
+        data = records.to_bytes()
+        offset = self._stores[0].append(data)
+        self._append(Part(directory, len(records), 0, offset, len(data), self._digest_of([records]), b""))
 
     def take(self, files: Files, going: bytearray, causes: array[int]) -> None:
-        """Add those of `files` that are marked in `going`, each with its cause. Leaves `files` empty."""
-        taken = array("I", compress(causes, going))
-        self.cause.extend(taken)
-        self.rule.extend([self.causes[cause].rule for cause in taken])
-        self.move_marked(files, going)
+        """Add those of `files` that are marked in `going`, each with its cause."""
+        for chunk in files.chunks:
+            end = chunk.first + chunk.length
+            marks = going[chunk.first : end]
+            if any(marks):
+                records = files.records(chunk)
+                records.cause = causes[chunk.first : end]
+                self.add(chunk.directory, records.compressed(marks))
+
+    def join(self, parts: Sequence[Part], store: Store) -> None:
+        """Add what another plan with the same causes found, and `store`, where its records lie."""
+        self._stores.append(store)
+        for part in parts:
+            self._append(part._replace(store=len(self._stores) - 1))
+
+    def _append(self, part: Part) -> None:
+        self.parts.append(part)
+        self._length += part.length
+
+    def records(self, part: Part) -> Records:
+        """The planned files of a part by name."""
+        data = self._stores[part.store].read(part.offset, part.size)
+        if not part.marks:
+            return Records.from_bytes(data, part.length)
+        return Records.from_bytes(data, len(part.marks)).compressed(part.marks)
+
+    def pieces(self, part: Part) -> Iterator[Records]:
+        """The same, some at a time."""
+        store, first = self._stores[part.store], 0
+        pieces = Records.pieces(
+            lambda begin, length: store.read(part.offset + begin, length), part.size, len(part.marks) or part.length
+        )
+        for records in pieces:
+            marks = part.marks[first : first + len(records)]
+            first += len(records)
+            yield records.compressed(marks) if part.marks else records
+
+    def narrowed(self, choose: Callable[[bytes, Records], Sequence[int]]) -> Plan:
+        """The plan without some files. `choose` marks those to stay in it, of a directory and records in its order."""
+        plan = Plan(self._stores[0])
+        plan._stores, plan.causes = self._stores, self.causes
+        for part in self.parts:
+            records = self.records(part)
+            marks = bytes(bool(mark) for mark in choose(part.directory, records))
+            if all(marks):
+                plan._append(part)
+            elif any(marks):
+                left = iter(marks)
+                whole = bytes(next(left) if mark else 0 for mark in part.marks) if part.marks else marks
+                digest = self._digest_of([records.compressed(marks)])
+                plan._append(part._replace(length=marks.count(1), digest=digest, marks=whole))
+        return plan
+
+    def in_path_order(self) -> Iterator[tuple[bytes, tuple[Records, int]]]:
+        """Every file by path bytes: its path, and records with its place in them."""
+        yield from in_path_order((directory, self._by_name(parts)) for directory, parts in self._by_directory())
+
+    def _by_directory(self) -> Iterator[tuple[bytes, list[Part]]]:
+        order = sorted(self.parts, key=lambda part: prefix(part.directory))
+        for directory, parts in groupby(order, key=lambda part: part.directory):
+            yield directory, list(parts)
+
+    def _by_name(self, parts: Sequence[Part]) -> Iterator[tuple[bytes, tuple[Records, int]]]:
+        """Files of one directory by name."""
+        each = [_named(self.pieces(part)) for part in parts]
+        return each[0] if len(each) == 1 else heapq.merge(*each, key=itemgetter(0))
 
     def digest(self, rules: bytes, now_ns: int, file_system: int) -> str:
-        """`sha256:…` over the records in order of path bytes, the rules, `now` and the file system's id.
+        """`sha256:…` over the records, the rules, `now` and the file system's id.
 
-        Equal plans have equal digests, in whatever order the directories were listed.
+        Directories come in order of path bytes (with a slash at their ends), and in a directory the files in order of
+        name bytes. Equal plans have equal digests, in whatever order, windows and processes they were found.
         """
         sha = hashlib.sha256()
         sha.update(struct.pack("=qQQ", now_ns, file_system & 0xFFFFFFFFFFFFFFFF, len(self)))
         sha.update(struct.pack("=Q", len(rules)) + rules)
-        parts: list[bytes] = []
-        for path, index in in_path_order(self.chunks):
-            parts.append(
-                _RECORD.pack(self.rule[index], self.inode[index], self.modified[index], self.size[index], len(path))
-            )
-            parts.append(path)
-            if len(parts) >= _DIGEST_BATCH:
-                sha.update(b"".join(parts))
-                parts.clear()
-        sha.update(b"".join(parts))
+        for directory, parts in self._by_directory():
+            sha.update(struct.pack("=IQ", len(directory), sum(part.length for part in parts)) + directory)
+            sha.update(parts[0].digest if len(parts) == 1 else self._digest_of(_blocks(self._by_name(parts))))
         return f"sha256:{sha.hexdigest()}"
+
+    def _digest_of(self, blocks: Iterable[Records]) -> bytes:
+        """SHA-256 of records by name. They are hashed `_BLOCK` at a time: names, rules, and each number's column."""
+        sha = hashlib.sha256()
+        for records in blocks:
+            for begin in range(0, len(records), _BLOCK):
+                end = begin + _BLOCK
+                names = b"\0".join(records.names[begin:end])
+                sha.update(struct.pack("=I", len(names)) + names)
+                sha.update(bytes([self.causes[cause].rule for cause in records.cause[begin:end]]))
+                for name in _HASHED:
+                    sha.update(getattr(records, name)[begin:end])
+        return sha.digest()
+
+
+def _named(pieces: Iterable[Records]) -> Iterator[tuple[bytes, tuple[Records, int]]]:
+    for records in pieces:
+        for place, name in enumerate(records.names):
+            yield name, (records, place)
+
+
+def _blocks(files: Iterable[tuple[bytes, tuple[Records, int]]]) -> Iterator[Records]:
+    """Files that come one by one, as records of `_BLOCK` of them."""
+    block = Records()
+    for name, (records, place) in files:
+        columns: dict[str, Iterable[int]] = {one: (getattr(records, one)[place],) for one in ("cause", *_HASHED)}
+        block.extend((name,), **columns)
+        if len(block) == _BLOCK:
+            yield block
+            block = Records()
+    if len(block):
+        yield block

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 import os
 import stat as modes
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -18,6 +15,7 @@ RESERVED_DIRECTORIES: Final = frozenset({"lost+found", ".snapshot", ".zfs"})
 """fsck's own, and the windows that file systems give on their snapshots."""
 _NFS, _FUSE = ".nfs", ".fuse_hidden"
 """Begin of the names that NFS and FUSE give to files which were removed while they were open."""
+_RESERVED: Final = (_NFS.encode(), _FUSE.encode())
 
 
 class Protection(StrEnum):
@@ -50,19 +48,13 @@ def marker_of(fd: int) -> Protection | None:
     return Protection.MARKED
 
 
-def any_protected(names: Sequence[str], stats: Sequence[os.stat_result]) -> bool:
-    """Whether one of these files is protected: a quick look, since it is nearly always no."""
-    joined = "".join(names)
-    return bool(
-        functools.reduce(operator.or_, map(_mode, stats), 0) & modes.S_ISVTX or _NFS in joined or _FUSE in joined
-    )
+def any_reserved(names: str) -> bool:
+    """Whether a file among joined names may be one of the file system's own: a quick look, nearly always no."""
+    return _NFS in names or _FUSE in names
 
 
-def protection_of_file(name: str, stat: os.stat_result) -> Protection | None:
+def protection_of_file(name: bytes, mode: int) -> Protection | None:
     """Whether a file is left alone whatever its age."""
-    if name.startswith((_NFS, _FUSE)):
+    if name.startswith(_RESERVED):
         return Protection.RESERVED
-    return Protection.STICKY if stat.st_mode & modes.S_ISVTX else None
-
-
-_mode = operator.itemgetter(modes.ST_MODE)
+    return Protection.STICKY if mode & modes.S_ISVTX else None

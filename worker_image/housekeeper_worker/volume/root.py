@@ -162,14 +162,13 @@ class VolumeRoot:
         if statx(fd).mount_id != self._mount_id:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), piece)
 
-    def is_mount(self, directory: int, name: str) -> bool:
+    def is_mount(self, directory: int, name: bytes) -> bool:
         """Whether `name`, no directory, is a mount of its own, such as a file bound over another."""
-        encoded = os.fsencode(name)
         try:
             if self.method == "openat2":
-                os.close(openat2(directory, encoded, os.O_PATH | os.O_NOFOLLOW, _RESOLVE))
+                os.close(openat2(directory, name, os.O_PATH | os.O_NOFOLLOW, _RESOLVE))
                 return False
-            return statx(directory, encoded).mount_id != self._mount_id
+            return statx(directory, name).mount_id != self._mount_id
         except OSError as error:
             return error.errno == errno.EXDEV
 

@@ -1,0 +1,308 @@
+"""Removal of the files of one batch: each, if it still is the file that was planned."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from fcntl import F_GETLEASE, F_SETLEASE, F_WRLCK, fcntl
+from itertools import compress
+from typing import Final
+
+from housekeeper_api.task import OpenFiles
+from housekeeper_worker.audit import file_lines
+from housekeeper_worker.retention.paths import join
+from housekeeper_worker.retention.records import Records
+from housekeeper_worker.stop import Stop
+from housekeeper_worker.tally import Tally
+from housekeeper_worker.volume.batches import Batch, Share
+from housekeeper_worker.volume.faults import MAX_IO_ERRORS, Fault, classify, classify_removal, explain
+from housekeeper_worker.volume.lease import OPEN_FLAGS, Leases, Use, is_whole
+from housekeeper_worker.volume.locking import locked
+from housekeeper_worker.volume.names import shown
+from housekeeper_worker.volume.protected import marker_of
+from housekeeper_worker.volume.root import VolumeRoot
+
+Members = Callable[[int], str]
+"""From the number of a cause to rule, group and reason as members of an audit line."""
+
+_Inode = tuple[int, int]
+_FREED: Final = 1
+"""What became of a file: its name was the last one. 0 is for one that stays."""
+_UNLINKED: Final = 2
+"""It is still there under another name."""
+_ONE_NAME: Final = bytes([_UNLINKED])
+
+
+@dataclasses.dataclass(slots=True)
+class _Links:
+    """A file with several names, some of which this run removes."""
+
+    removed: int
+    changed: int
+    """ctime after our own last unlink, which moved it."""
+
+
+class Remover:
+    """Carries out batches, or shows what carrying them out would count.
+
+    What it does is counted in `tally`, and told in lines of the audit, which whoever asked takes away.
+    """
+
+    def __init__(
+        self, root: VolumeRoot, tally: Tally, stop: Stop, members: Members, open_files: OpenFiles, *, audited: bool
+    ) -> None:
+        self._root = root
+        self.tally = tally
+        self.stamp = ""
+        """What the lines say about when they were written."""
+        self._lines: list[str] = []
+        self._count = 0
+        self._stop = stop
+        self._members = members
+        self._leases = None if open_files == "Ignore" else Leases()
+        self._strict = open_files == "Strict"
+        self._audited = audited
+        self._links: dict[_Inode, _Links] = {}
+        self._io_errors = 0
+
+    def take_lines(self) -> tuple[str, int]:
+        """The lines since the last call, and how many they are."""
+        told = "".join(self._lines), self._count
+        self._lines, self._count = [], 0
+        return told
+
+    @property
+    def must_end(self) -> bool:
+        """Whether no further file is to be looked at."""
+        return self._stop.reason is not None or bool(self.tally.stopped_by_fault)
+
+    def rehearse(self, batch: Batch, looked_at: int) -> None:
+        """Count what would be removed. Changes no file. Openers of the first `looked_at` files are looked for."""
+        for share in batch:
+            if self._stop.reason is not None:
+                return
+            records = share.records
+            goes = bytearray(b"\x01" * len(records))
+            if self._leases is not None:
+                if looked_at:
+                    self._look_for_openers(self._leases, share, goes, looked_at)
+                self.tally.use[Use.NOT_LOOKED_AT] += max(0, len(records) - looked_at)
+            looked_at = max(0, looked_at - len(records))
+            self.tally.removed += goes.count(1)
+            self.tally.bytes_freed += sum(compress(records.allocated, self._would_free(records, goes)))
+            self._tell("wouldRemove", share, goes)
+
+    def _look_for_openers(self, leases: Leases, share: Share, goes: bytearray, count: int) -> None:
+        with contextlib.suppress(OSError), self._root.directory(share.directory, for_reading=False) as fd:
+            for place, name in enumerate(share.records.names[:count]):
+                try:
+                    use = leases.look(fd, name, share.records.device[place])
+                except OSError:
+                    continue  # a dry run removes nothing, so there is nothing to tell but that it changed meanwhile
+                if use is Use.OPEN or (self._strict and use is Use.UNKNOWN):
+                    goes[place] = 0
+                    self._stays_for(use, share, place)
+                else:
+                    self.tally.use[use] += 1
+
+    def _would_free(self, records: Records, goes: bytearray) -> Sequence[int]:
+        """Of the files that would go, those whose last name that is."""
+        if max(records.links) <= 1:
+            return goes
+        several = zip(goes, records.links, range(len(goes)), strict=True)
+        return [mark and (links <= 1 or self._is_last_link(records, place)) for mark, links, place in several]
+
+    def _is_last_link(self, records: Records, place: int) -> bool:
+        """Whether with this name all names of the file would be gone."""
+        links = self._links.setdefault(_inode(records, place), _Links(0, 0))
+        links.removed += 1
+        return links.removed == records.links[place]
+
+    def carry_out(self, batch: Batch, *, has_lock: bool = False) -> None:
+        """Remove the files of a batch. `has_lock`: the directories are locked already, by whoever asks."""
+        for share in batch:
+            if self.must_end:
+                return
+            self._carry_out_share(share, has_lock=has_lock)
+
+    def _carry_out_share(self, share: Share, *, has_lock: bool) -> None:
+        # The root carries a lock of our own.
+        has_lock = has_lock or not share.directory
+        try:
+            with (
+                self._root.directory(share.directory, for_reading=True) as directory,
+                contextlib.nullcontext(True) if has_lock else locked(directory, exclusive=True) as free,
+            ):
+                fault = Fault.MARKED if marker_of(directory) else Fault.LOCKED
+                if free and fault is not Fault.MARKED:
+                    self._remove_all(directory, share)
+                    return
+            error = None
+        except OSError as caught:
+            error, fault = caught, classify(caught)
+        for place in range(len(share.records)):
+            self.stayed(error, fault, share, place)
+
+    def _remove_all(self, directory: int, share: Share) -> None:
+        """Remove files: openat, fstat, the lease, unlinkat, a look at the lease, close; no call more for most.
+
+        What is not as most are is left to `_remove`, which begins again.
+        """
+        records, stop = share.records, self._stop
+        gone = bytearray(len(records))
+        quick = self._leases is not None
+        columns = (
+            records.names,
+            records.inode,
+            records.device,
+            records.size,
+            records.modified,
+            records.changed,
+            records.links,
+        )
+        open_, fstat, unlink, close, flags = os.open, os.fstat, os.unlink, os.close, OPEN_FLAGS
+        place = -1
+        for name, inode, device, size, modified, changed, links in zip(*columns, strict=True):
+            if stop.reason is not None:
+                break
+            place += 1
+            if quick and links == 1:
+                try:
+                    fd = open_(name, flags, dir_fd=directory)
+                    try:
+                        stat = fstat(fd)
+                        # Inode, device, links, size: places are cheaper than names.
+                        if (
+                            stat[1] == inode
+                            and stat[2] == device
+                            and stat[3] == 1
+                            and stat[6] == size
+                            and stat.st_ctime_ns == changed
+                            and stat.st_mtime_ns == modified
+                        ):
+                            fcntl(fd, F_SETLEASE, F_WRLCK)
+                            unlink(name, dir_fd=directory)
+                            gone[place] = _FREED
+                            if fcntl(fd, F_GETLEASE) != F_WRLCK:
+                                self.tally.use[Use.OPENED_MEANWHILE] += 1
+                            continue
+                    finally:
+                        close(fd)
+                except OSError:
+                    if gone[place]:
+                        continue
+            if place and gone[place - 1]:
+                self._io_errors = 0
+            gone[place] = self._remove(directory, share, place)
+            if self.tally.stopped_by_fault:
+                break
+        if gone[-1]:
+            self._io_errors = 0
+        self.tally.removed += len(gone) - gone.count(0)
+        freed = gone if _UNLINKED not in gone else gone.replace(_ONE_NAME, b"\0")
+        self.tally.bytes_freed += sum(compress(records.allocated, freed))
+        self._tell("removed", share, gone)
+
+    def _remove(self, directory: int, share: Share, place: int) -> int:
+        """Remove one file, or count why it stays. Returns 0, `_FREED` or `_UNLINKED`."""
+        records = share.records
+        name, device = records.names[place], records.device[place]
+        fd, use = -1, Use.NOT_OPEN
+        try:
+            if self._leases is not None:
+                fd = self._leases.open(directory, name, device)
+            stat = os.stat(name, dir_fd=directory, follow_symlinks=False) if fd < 0 else os.fstat(fd)
+            if not self._is_planned(stat, records, place):
+                self.stayed(None, Fault.CHANGED, share, place)
+                return 0
+            if self._leases is not None:
+                use = self._leases.take(fd, stat.st_dev)
+                if use is not Use.NOT_OPEN and (use is Use.OPEN or self._strict):
+                    self._stays_for(use, share, place)
+                    return 0
+            if stat.st_nlink == 1:
+                last = True
+                os.unlink(name, dir_fd=directory)
+            else:
+                last = self._unlink_one_of_several(directory, name, fd, _inode(records, place))
+            if fd >= 0 and use is Use.NOT_OPEN and not is_whole(fd):
+                use = Use.OPENED_MEANWHILE
+        except BlockingIOError:
+            # Somebody holds a lease of his own on it. He has been asked to give it back; nobody waits for that here.
+            self._stays_for(Use.OPEN, share, place)
+            return 0
+        except OSError as error:
+            self.stayed(error, classify_removal(error, directory, name), share, place)
+            return 0
+        finally:
+            if fd >= 0:
+                os.close(fd)
+        if use is not Use.NOT_OPEN:
+            self.tally.use[use] += 1
+        return _FREED if last else _UNLINKED
+
+    def _is_planned(self, stat: os.stat_result, records: Records, place: int) -> bool:
+        changed = records.changed[place]
+        if records.links[place] > 1 and (links := self._links.get(_inode(records, place))) is not None:
+            changed = links.changed
+        return (
+            stat.st_ino == records.inode[place]
+            and stat.st_ctime_ns == changed
+            and stat.st_mtime_ns == records.modified[place]
+            and stat.st_size == records.size[place]
+            and stat.st_dev == records.device[place]
+        )
+
+    def _unlink_one_of_several(self, directory: int, name: bytes, fd: int, inode: _Inode) -> bool:
+        """Remove one name of a file that has several. Returns whether it was the last one.
+
+        Our own unlink moves the ctime that the other planned names of the file are compared with, so it is read again
+        through a descriptor that outlives the name: `fd`, or, if that is -1, one made for it.
+        """
+        held = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory) if fd < 0 else fd
+        try:
+            os.unlink(name, dir_fd=directory)
+            after = os.fstat(held)
+        finally:
+            if held != fd:
+                os.close(held)
+        links = self._links.setdefault(inode, _Links(0, 0))
+        links.removed += 1
+        links.changed = after.st_ctime_ns
+        return after.st_nlink == 0
+
+    def _stays_for(self, use: Use, share: Share, place: int) -> None:
+        """Count a file that stays because it is open, or because nobody can tell."""
+        self.tally.use[use] += 1
+        self.stayed(None, Fault.IN_USE if use is Use.OPEN else Fault.UNKNOWN_USE, share, place)
+
+    def stayed(self, error: OSError | None, fault: Fault, share: Share, place: int) -> None:
+        """Count a planned file that stayed, and look whether the run must end for it."""
+        tally = self.tally
+        tally.stayed[fault] += 1
+        marks = bytearray(len(share.records))
+        marks[place] = 1
+        self._tell("skipped", share, marks, f',"skipped":"{fault}"')
+        path = join(share.directory, share.records.names[place])
+        if error is not None and tally.wants_error(fault):
+            tally.add_error(explain(fault, error, self._root, path, share.directory))
+        self._io_errors = self._io_errors + 1 if fault is Fault.IO else 0
+        if fault is Fault.READ_ONLY:
+            tally.stopped_by_fault = "the volume is mounted read-only, or its file system went read-only after an error"
+        elif self._io_errors >= MAX_IO_ERRORS:
+            tally.stopped_by_fault = (
+                f"{MAX_IO_ERRORS} I/O errors in a row, the last at {shown(path)}: the disk may fail"
+            )
+
+    def _tell(self, event: str, share: Share, marks: Sequence[int], more: str = "") -> None:
+        """Add audit lines about the files that are marked."""
+        if self._audited and any(marks):
+            records = share.records.compressed(marks) if 0 in marks else share.records
+            self._lines.append(file_lines(self.stamp, event, share.directory, records, self._members, more))
+            self._count += len(records)
+
+
+def _inode(records: Records, place: int) -> _Inode:
+    return records.device[place], records.inode[place]
