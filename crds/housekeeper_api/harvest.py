@@ -16,6 +16,7 @@ from housekeeper_api.fields.values import MAX_INTEGER, clip
 from housekeeper_api.maintenance_run import (
     MAX_CHECKS,
     MAX_ERRORS,
+    MAX_NOTES,
     MAX_SAMPLE,
     MAX_SKIP_REASONS,
     CleanupResult,
@@ -49,6 +50,10 @@ def _cleanup(cleanup: result.Cleanup) -> CleanupResult:
         errors=tuple(_text(error, 256) for error in _items(cleanup.errors)[:MAX_ERRORS]),
         error_count=_count(cleanup.error_count),
         plan_digest=_text(cleanup.plan_digest, 128) or None,
+        planned=_count(cleanup.planned),
+        planned_bytes=_count(cleanup.planned_bytes),
+        plan_stored=_text(cleanup.plan_stored, 512) or None,
+        notes=tuple(_text(note, 256) for note in _items(cleanup.notes)[:MAX_NOTES]),
         sample=tuple(_decisions(cleanup.sample))[:MAX_SAMPLE],
     )
 

@@ -132,6 +132,7 @@ class Decision(StatusModel):
 
 MAX_SAMPLE: Final = 20
 MAX_ERRORS: Final = 5
+MAX_NOTES: Final = 5
 MAX_SKIP_REASONS: Final = 32
 MAX_CHECKS: Final = 32
 
@@ -161,7 +162,15 @@ class CleanupResult(StatusModel):
     error_count: Count = 0
     """Number of all errors."""
     plan_digest: Annotated[str, Field(max_length=128)] | None = None
-    """Digest of the plan that was carried out."""
+    """Digest of the plan that was carried out, or is held: what `approve` names."""
+    planned: Count = 0
+    """Files of the whole plan, whether they went or not."""
+    planned_bytes: Count = 0
+    """Allocated bytes of these."""
+    plan_stored: Annotated[str, Clipped(512)] | None = None
+    """Where the plan waits for approval. Absent if it does not."""
+    notes: Annotated[tuple[ShortMessage, ...], Field(max_length=MAX_NOTES), ATOMIC_LIST] = ()
+    """What else to know: a brake that is off, a plan that was lost."""
     sample: Annotated[tuple[Decision, ...], Field(max_length=MAX_SAMPLE), ATOMIC_LIST] = ()
     """Some of the decisions."""
 

@@ -46,6 +46,16 @@ class Cleanup:
     error_count: int = 0
     """All errors, whether listed or not."""
     plan_digest: str = ""
+    """`sha256:HEX` of the plan; with it a held plan is approved."""
+    planned: int = 0
+    """Files of the whole plan, before an approval narrowed it."""
+    planned_bytes: int = 0
+    """Allocated bytes of these."""
+    plan_stored: str = ""
+    """Where the plan waits for approval, for a person; empty if it does not."""
+    notes: tuple[str, ...] = ()
+    """At most 5 sentences, each at most 256 characters, of what else to know: a brake that is off, a plan that was
+    lost."""
     sample: tuple[dict[str, str], ...] = ()
     """At most 20 decisions: path, decision (Keep | Remove), reason."""
 
@@ -146,8 +156,12 @@ def _members(wanted: Any, data: dict[str, Any]) -> dict[str, Any]:
     return members
 
 
+def _short(notes: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(note[:100] for note in notes)
+
+
 def _shorter(result: Result) -> Any:
-    """Ever shorter versions of `result`: fewer samples first, then fewer and shorter errors, then check messages."""
+    """Ever shorter versions of `result`: samples first, then errors, notes, check messages, the message."""
     base = dataclasses.replace(result, truncated=True)
     if base.cleanup is not None:
         for samples, errors, width in ((10, 5, 256), (5, 5, 256), (2, 3, 200), (0, 3, 160), (0, 1, 120), (0, 0, 0)):
@@ -157,7 +171,9 @@ def _shorter(result: Result) -> Any:
                 errors=tuple(error[:width] for error in base.cleanup.errors[:errors]),
             )
             yield dataclasses.replace(base, cleanup=cleanup)
-        base = dataclasses.replace(base, cleanup=dataclasses.replace(base.cleanup, sample=(), errors=()))
+        cleanup = dataclasses.replace(base.cleanup, sample=(), errors=(), notes=_short(base.cleanup.notes))
+        base = dataclasses.replace(base, cleanup=cleanup)
+        yield base
     if base.checks is not None:
         for width in (64, 24, 0):
             checks = tuple(dataclasses.replace(check, message=check.message[:width]) for check in base.checks)

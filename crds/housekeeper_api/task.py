@@ -19,6 +19,7 @@ Mode = Literal["DryRun", "Enforce"]
 OpenFiles = Literal["Protect", "Strict", "Ignore"]
 CheckType = Literal["Memory", "CPU", "Filesystem"]
 TimeSource = Literal["ModificationTime", "Name"]
+OnTrip = Literal["Hold", "Fail"]
 
 
 class TaskError(ValueError):
@@ -86,10 +87,29 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Brakes:
-    """Limits on the whole plan. It trips strictly above."""
+    """Limits on the whole plan. Each trips strictly above; None: that one is off."""
 
     max_percent: int
     """0..100, percent of the selected items."""
+    max_items: int | None = None
+    """Items of the plan."""
+    max_bytes: int | None = None
+    """Allocated bytes of the plan."""
+    on_trip: OnTrip = "Hold"
+    """Hold: the plan is stored and waits for approval. Fail: the run has failed, and nothing waits."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PastRun:
+    """The numbers of a concluded run of the same policy at the same target, a dry run or not."""
+
+    time_ns: int
+    """Its `now`, ns since 1970."""
+    scanned: int
+    matched: int
+    planned: int
+    """Items of its whole plan, whether they went or were held."""
+    removed: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -106,6 +126,18 @@ class Cleanup:
     brakes: Brakes
     fs_group: int | None
     """The pod's fsGroup, for the advice in a result; None when the policy sets none."""
+    state: tuple[PastRun, ...] | None = None
+    """Up to ten of the last runs, the newest first; None: nobody keeps their numbers, so what compares with them is
+    off."""
+    approve: str | None = None
+    """`sha256:HEX`: carry out the plan that is stored under this digest, in place of the brakes."""
+    report: str | None = None
+    """Directory of the report volume, absolute: stored plans and audit files live below it, as
+    `NAMESPACE/POLICY/plans/` and `NAMESPACE/POLICY/RUN-aATTEMPT.ndjson`. It may be written in a dry run too."""
+    hold_seconds: float | None = None
+    """How long a stored plan may be approved; None: for ever."""
+    expect_marker: str | None = None
+    """A file, relative to `root`, without which this is not the right volume: nothing is looked at."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -29,10 +29,15 @@ reports = st.fixed_dictionaries(
 cleanups = st.fixed_dictionaries(
     {},
     optional={
-        **dict.fromkeys(("scanned", "matched", "removed", "bytesFreed", "freedOnDisk", "errorCount"), anything),
+        **dict.fromkeys(
+            ("scanned", "matched", "removed", "bytesFreed", "freedOnDisk", "errorCount", "planned", "plannedBytes"),
+            anything,
+        ),
         "skipped": anything | st.dictionaries(st.text(max_size=3), st.integers(), max_size=40),
         "errors": anything | st.lists(st.just("x" * 300), max_size=8),
         "planDigest": anything,
+        "planStored": anything,
+        "notes": anything | st.lists(st.just("x" * 300), max_size=8),
         "sample": anything | st.lists(decisions, max_size=30),
     },
 )
@@ -58,6 +63,10 @@ def test_what_a_worker_says_arrives_whole() -> None:
         errors=("a.log: permission denied",),
         error_count=1,
         plan_digest="sha256:00",
+        planned=7,
+        planned_bytes=6,
+        plan_stored=".housekeeper/plans/00.plan",
+        notes=("the audit went to the log",),
         sample=({"path": "a.log", "decision": "Keep", "reason": "settling"},),
     )
     result = Result(outcome="Succeeded", message="m", mode="Enforce", duration_seconds=1.5, cleanup=cleanup)
@@ -76,6 +85,10 @@ def test_what_a_worker_says_arrives_whole() -> None:
             "errors": ["a.log: permission denied"],
             "errorCount": 1,
             "planDigest": "sha256:00",
+            "planned": 7,
+            "plannedBytes": 6,
+            "planStored": ".housekeeper/plans/00.plan",
+            "notes": ["the audit went to the log"],
             "sample": [{"path": "a.log", "decision": "Keep", "reason": "settling"}],
         }
     }

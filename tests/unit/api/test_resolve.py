@@ -80,7 +80,7 @@ def test_the_task_of_a_policy_says_everything() -> None:
             ],
             "settleSeconds": 0.0,
             "openFiles": "Strict",
-            "brakes": {"maxPercent": 100},
+            "brakes": {"maxPercent": 100, "onTrip": "Hold"},
             "fsGroup": 2000,
         },
     }
@@ -114,7 +114,7 @@ def test_the_task_of_a_minimal_policy_has_all_defaults_written_out() -> None:
             ],
             "settleSeconds": 600.0,
             "openFiles": "Protect",
-            "brakes": {"maxPercent": 50},
+            "brakes": {"maxPercent": 50, "onTrip": "Hold"},
         },
     }
     assert Task.from_json(task.to_json()) == task
