@@ -29,6 +29,7 @@ from housekeeper_api.fields.values import (
     LabelName,
     RelativePath,
     ScheduleText,
+    Size,
     TimeZoneName,
     between,
 )
@@ -43,6 +44,9 @@ class VolumeTarget(Model):
     """The claim that is mounted. NFS, local and host paths are reached through a PersistentVolume."""
     path: RelativePath | None = None
     """Start below the root of the volume. Absent: the root itself."""
+    expect_marker: RelativePath | None = None
+    """A file, relative to the root of the volume, that shows that this is the right one: without it nothing is looked
+    at. No rule removes it. Absent: not asked for."""
 
 
 class Target(Model):
@@ -108,10 +112,18 @@ class CleanupRule(Model):
 
 
 class Brakes(Model):
-    """Limits on the whole plan, checked before the first removal."""
+    """Limits on the whole plan, checked before the first removal. Each trips strictly above; then nothing is removed.
+    Three more need no number: a plan ten times as large as usual, a volume that is suddenly empty, and a group that
+    would lose all that its rule keeps."""
 
     max_percent: Annotated[int, Field(ge=0, le=100)] = 50
     """Nothing is removed if more than this percentage of the selected files would go."""
+    max_items: Annotated[int, Field(ge=0, le=10**12)] | None = None
+    """Nor if it would be more files than this. Absent: no such limit."""
+    max_bytes: Size | None = None
+    """Nor if it would free more allocated bytes than this, such as 500Gi. Absent: no such limit."""
+    on_trip: Literal["Hold", "Fail"] = "Hold"
+    """Hold: the plan is stored and waits for approval. Fail: the run has failed, and nothing waits."""
 
 
 class CleanupPolicySpec(Model):
@@ -148,6 +160,8 @@ class CleanupPolicySpec(Model):
     """What happens after a failed attempt."""
     history: History = Field(default_factory=History)
     """How many finished runs are kept, and for how long."""
+    hold_for: Annotated[AnyDuration, between("1s", "1y")] = Duration(7, "d")
+    """How long a held plan waits for approval; then it expires."""
     pod: Pod = Field(default_factory=Pod)
     """Worker pods."""
 

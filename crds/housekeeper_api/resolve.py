@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from housekeeper_api import expressions, globs, names, task, time_formats
-from housekeeper_api.cleanup_policy import CleanupPolicy, CleanupRule
+from housekeeper_api.cleanup_policy import Brakes, CleanupPolicy, CleanupRule
 from housekeeper_api.durations import Duration
 from housekeeper_api.fields.pod import Resources
 from housekeeper_api.fields.retention import Keep
@@ -37,9 +37,20 @@ def cleanup_task(policy: CleanupPolicy, *, run: str, attempt: int, mode: task.Mo
             rules=tuple(_rule(rule) for rule in spec.rules),
             settle_seconds=spec.settle_time.seconds,
             open_files=spec.open_files,
-            brakes=task.Brakes(max_percent=spec.brakes.max_percent),
+            brakes=_brakes(spec.brakes),
             fs_group=None if context is None else context.fs_group,
+            hold_seconds=spec.hold_for.seconds,
+            expect_marker=volume.expect_marker,
         ),
+    )
+
+
+def _brakes(brakes: Brakes) -> task.Brakes:
+    return task.Brakes(
+        max_percent=brakes.max_percent,
+        max_items=brakes.max_items,
+        max_bytes=None if brakes.max_bytes is None else int(parse_quantity(brakes.max_bytes)),
+        on_trip=brakes.on_trip,
     )
 
 

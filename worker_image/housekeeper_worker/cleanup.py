@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring_ascii
@@ -16,8 +15,9 @@ from housekeeper_api.task import Cleanup, Task, TaskError
 from housekeeper_worker import report
 from housekeeper_worker.audit import Audit
 from housekeeper_worker.errors import AuditLost
+from housekeeper_worker.judgement import Judge
 from housekeeper_worker.logs import log, timestamp
-from housekeeper_worker.retention import brakes
+from housekeeper_worker.preparation import check_clock, check_marker, without_marker
 from housekeeper_worker.retention.candidates import Candidates
 from housekeeper_worker.retention.decide import ALWAYS, Lines
 from housekeeper_worker.retention.plan import Plan
@@ -51,6 +51,8 @@ def clean(
     """
     began = time.monotonic()
     dry_run = task.mode == "DryRun"
+    check_clock(what.state, now_ns)
+    what = without_marker(what)
     selector = Selector(what.rules)
     each = lines(task, what, now_ns)
     settle = span(what.settle_seconds)
@@ -67,6 +69,8 @@ def clean(
         )
         if waited is None:
             log("warning", "this file system has no locks on directories: nothing keeps two workers apart here")
+        check_marker(root, what.expect_marker)
+        judge = Judge(task, what, root, now_ns)
         log("info", "scanning", root=what.root, path=what.path, mode=task.mode, directoriesOpenedBy=root.method)
         audit.event("start", mode=task.mode, now=timestamp(now_ns), directoriesOpenedBy=root.method)
         ages = [rule.remove_older_than for rule in what.rules]
@@ -77,12 +81,10 @@ def clean(
         held = lost = None
         complete = stop.reason is None and not tally.stopped_by_fault
         if complete:
-            digest = plan.digest(_rules_bytes(what, task.time_zone), now_ns, os.fstatvfs(root.fd).f_fsid)
-            held = brakes.tripped(what.brakes, planned=len(plan), selected=tally.matched)
-            held = held or brakes.emptying((what.rules[number].name, one) for number, one in together.items())
+            plan, digest, held, approved = judge.judge(plan, tally, together, _rules_bytes(what, task.time_zone))
         if held is not None:
             tally.held = len(plan)
-            audit.event("held", planned=len(plan), selected=tally.matched, planDigest=digest)
+            audit.event("held", planned=len(plan), selected=tally.matched, planDigest=digest, stored=tally.plan_stored)
         elif complete:
             removal = Removal(root, plan, tally, audit, stop, _audit_members(plan, what), what.open_files)
             try:
@@ -90,9 +92,11 @@ def clean(
                     removal.rehearse()
                 else:
                     removal.carry_out()
+                    if approved and stop.reason is None and not tally.stopped_by_fault:
+                        judge.forget_approved()
             except AuditLost as error:
                 lost = str(error)
-        outcome = report.cleanup_outcome(tally, stop=stop.reason, held=held, lost=lost)
+        outcome = report.cleanup_outcome(tally, stop=stop.reason, held=held, lost=lost, on_trip=what.brakes.on_trip)
         advice = report.settling_advice(tally, planned=len(plan), settle=settle, fs_group=what.fs_group)
         message = report.cleanup_message(
             tally,

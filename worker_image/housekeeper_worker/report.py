@@ -9,6 +9,7 @@ from typing import Final
 from housekeeper_api.exit_codes import ExitCode
 from housekeeper_api.quantities import format_bytes
 from housekeeper_api.result import MAX_BYTES, CheckReport, Cleanup, Outcome, Result
+from housekeeper_api.task import OnTrip
 from housekeeper_worker.retention.decide import Verdict
 from housekeeper_worker.stop import Reason
 from housekeeper_worker.tally import Tally
@@ -34,14 +35,16 @@ def exit_code(outcome: Outcome) -> ExitCode:
     return _EXIT_CODES[outcome]
 
 
-def cleanup_outcome(tally: Tally, *, stop: Reason | None, held: str | None, lost: str | None) -> Outcome:
-    """How a clean-up ended. `held`: the sentence of a brake; `lost`: why the audit could not be written."""
+def cleanup_outcome(
+    tally: Tally, *, stop: Reason | None, held: str | None, lost: str | None, on_trip: OnTrip = "Hold"
+) -> Outcome:
+    """How a clean-up ended. `held`: the sentence of the brakes; `lost`: why the audit could not be written."""
     if lost is not None:
         return "Failed"
     if stop is not None:
         return stop
     if held is not None:
-        return "Held"
+        return "Held" if on_trip == "Hold" else "Failed"
     if tally.stayed and not tally.removed and set(tally.stayed) <= _NOBODY_COULD:
         return "CouldNotRun"
     if tally.stopped_by_fault:
@@ -73,6 +76,7 @@ def cleanup_message(
         "TimedOut": f"time was up after {timeout:g} s: {done}; raise spec.timeout, or let it go on at the next run",
         "Cancelled": f"cancelled: {done}",
         "Held": held or done,
+        "Failed": held or done,
         "CouldNotRun": f"nothing could be removed, {planned} files should go",
     }
     sentences = [lost if lost is not None else parts.get(outcome, done)]
@@ -134,6 +138,10 @@ def cleanup_result(tally: Tally, *, outcome: Outcome, message: str, mode: str, s
             errors=tuple(tally.errors),
             error_count=tally.error_count,
             plan_digest=digest,
+            planned=tally.planned,
+            planned_bytes=tally.planned_bytes,
+            plan_stored=tally.plan_stored,
+            notes=tuple(tally.notes),
             sample=tuple(tally.sample),
         ),
     )

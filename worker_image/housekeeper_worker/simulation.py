@@ -123,18 +123,21 @@ class Simulation:
             else:
                 numbers[rule].append(number)
                 gathering.imagine(path, item.size, group, item.time, time, verdict)
-        planned = 0
+        planned = planned_bytes = 0
         for rule, gathering in rules.items():
             for one in gathering.groups():
-                planned += sum(1 for _ in gathering.going(one, all_listed=True))
+                sizes = [gathering.files.allocated[one.order[place]] for place in gathering.going(one, all_listed=True)]
+                planned, planned_bytes = planned + len(sizes), planned_bytes + sum(sizes)
                 for place, index in enumerate(one.order):
                     number = numbers[rule][index]
                     path = os.fsencode(items[number].path)
                     decided[number] = gathering.decided(one, place, path, all_listed=True)
         selected = sum(one is not None for one in decided)
-        held = brakes.tripped(self._what.brakes, planned=planned, selected=selected)
+        numbers_found = brakes.Numbers(len(items), selected, planned, planned_bytes)
         names = self._what.rules
-        return decided, held or brakes.emptying((names[number].name, one) for number, one in rules.items())
+        clauses = brakes.tripped(self._what.brakes, numbers_found, None)
+        clauses += brakes.emptying((names[number].name, one) for number, one in rules.items())
+        return decided, brakes.sentence(numbers_found, clauses) if clauses else None
 
     def _selected(self, items: Sequence[Item], rules: dict[int, Candidates]) -> Iterator[tuple[int, int, int]]:
         """Rule, group and number of each item that a rule selects."""

@@ -14,6 +14,7 @@ from housekeeper_worker.volume.protected import Protection
 
 MAX_ERRORS: Final = 5
 MAX_ERROR_LENGTH: Final = 256
+MAX_NOTES: Final = 5
 _SAMPLES: Final = {
     Verdict.REMOVE: 10,
     Verdict.YOUNG: 4,
@@ -37,6 +38,13 @@ class Tally:
     removed: int = 0
     bytes_freed: int = 0
     freed_on_disk: int | None = None
+    planned: int = 0
+    """Files of the whole plan."""
+    planned_bytes: int = 0
+    plan_stored: str = ""
+    """Where the plan waits for approval; empty if it does not."""
+    notes: list[str] = dataclasses.field(default_factory=list)
+    """Sentences for the result that are no errors."""
     verdicts: Counter[Verdict] = dataclasses.field(default_factory=Counter)
     stayed: Counter[Fault] = dataclasses.field(default_factory=Counter)
     """Planned files that stayed, by fault."""
@@ -46,6 +54,8 @@ class Tally:
     """Planned files by what is known about their openers; empty where nobody asked."""
     held: int = 0
     """Planned files that stayed because a brake tripped."""
+    not_approved: int = 0
+    """Planned files that stayed because the approved plan has not got them."""
     faults: Counter[Fault] = dataclasses.field(default_factory=Counter)
     """Errors by class: of files that stayed, and of directories that could not be read."""
     errors: list[str] = dataclasses.field(default_factory=list)
@@ -78,6 +88,11 @@ class Tally:
             self.errors.pop()
         self.errors.append(sentence[:MAX_ERROR_LENGTH])
 
+    def add_note(self, sentence: str) -> None:
+        """Keep a sentence, if there are not enough."""
+        if len(self.notes) < MAX_NOTES:
+            self.notes.append(sentence[:MAX_ERROR_LENGTH])
+
     def wants_sample(self, verdict: Verdict) -> bool:
         """Whether an example of this verdict is still wanted."""
         return self.sampled[verdict] < _SAMPLES[verdict] and not self.has_sample_enough
@@ -100,6 +115,7 @@ class Tally:
         counts["unparsable"] = self.verdicts[Verdict.UNPARSABLE]
         counts["unlisted"] = self.verdicts[Verdict.UNLISTED]
         counts["held"] = self.held
+        counts["notApproved"] = self.not_approved
         for protection, count in self.protected.items():
             counts[protection] = counts.get(protection, 0) + count
         return {reason: counts[reason] for reason in sorted(counts) if counts[reason]}

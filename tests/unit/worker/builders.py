@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from housekeeper_api.result import Result
-from housekeeper_api.task import Brakes, Cleanup, Mode, OpenFiles, Rule, Task
+from housekeeper_api.task import Brakes, Cleanup, Mode, OnTrip, OpenFiles, PastRun, Rule, Task
 from housekeeper_worker.audit import Audit
 from housekeeper_worker.cleanup import clean
 from housekeeper_worker.stop import Stop
@@ -62,6 +62,15 @@ def cleanup_task(
     settle: float = 0,
     open_files: OpenFiles = "Protect",
     max_percent: int = 100,
+    max_items: int | None = None,
+    max_bytes: int | None = None,
+    on_trip: OnTrip = "Hold",
+    state: tuple[PastRun, ...] | None = None,
+    approve: str | None = None,
+    report: Path | str | None = None,
+    hold_seconds: float | None = 7 * 86_400,
+    expect_marker: str | None = None,
+    policy: str = "policy",
     fs_group: int | None = None,
     timeout: float = 60,
     zone: str = "Etc/UTC",
@@ -70,7 +79,7 @@ def cleanup_task(
     return Task(
         run="run-1",
         namespace="default",
-        policy="policy",
+        policy=policy,
         attempt=1,
         mode=mode,
         time_zone=zone,
@@ -81,8 +90,13 @@ def cleanup_task(
             rules=rules or (rule(),),
             settle_seconds=settle,
             open_files=open_files,
-            brakes=Brakes(max_percent),
+            brakes=Brakes(max_percent, max_items, max_bytes, on_trip),
             fs_group=fs_group,
+            state=state,
+            approve=approve,
+            report=None if report is None else str(report),
+            hold_seconds=hold_seconds,
+            expect_marker=expect_marker,
         ),
     )
 

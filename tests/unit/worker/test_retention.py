@@ -143,7 +143,7 @@ def test_a_group_is_never_emptied(volume: Path) -> None:
     emptying = keeping(Keep(max_total_size=1, at_least=0), group_by=ENVIRONMENTS)
     result = carry_out(cleanup_task(volume, emptying))
     assert result.outcome == "Held"
-    assert "nothing of a group rule old (env=prod and 1 more) keeps" in result.message
+    assert "nothing would be left of a group rule old (env=prod and 1 more) keeps" in result.message
     assert counters(result).skipped == {"held": 2}
     assert len(files_below(volume)) == 2
     assert (
@@ -155,7 +155,8 @@ def test_a_group_is_never_emptied(volume: Path) -> None:
 def test_the_brakes_judge_the_whole_plan(dumps: Path) -> None:
     result = carry_out(cleanup_task(dumps, keeping(Keep(last=3), group_by=ENVIRONMENTS), max_percent=50))
     assert result.outcome == "Held"
-    assert "would remove 36 of 48 selected files (75.0 %)" in result.message
+    assert "would remove 36 of 48 selected files" in result.message
+    assert "75.0 % is more than brakes.maxPercent 50" in result.message
     assert len(files_below(dumps)) == 50
 
 
@@ -214,7 +215,7 @@ def test_a_run_keeps_what_its_plan_said_and_stays_below_its_brakes(
     going = {os.fsencode(path) for path, found in decided.items() if found.verdict.name == "REMOVE"}
     result = carry_out(cleanup_task(volume, one, max_percent=percent))
     left = {os.fsencode(path) for path in decided} - (set() if result.outcome == "Held" else going)
-    assert files_below(volume) == left
+    assert {path for path in files_below(volume) if not path.startswith(b".housekeeper/")} == left
     if result.outcome != "Held":
         assert len(going) * 100 <= percent * len(ages)
         assert counters(carry_out(cleanup_task(volume, one))).removed == 0

@@ -175,6 +175,28 @@ class Plan:
         each = [_named(self.pieces(part)) for part in parts]
         return each[0] if len(each) == 1 else heapq.merge(*each, key=itemgetter(0))
 
+    def narrowed(self, marks: bytearray) -> Plan:
+        """A plan of those that are marked with 1; this one is empty afterwards."""
+        plan = Plan()
+        plan.causes = self.causes
+        plan.take(self, marks, self.cause)
+        self.cause, self.rule = array("I"), array("B")
+        return plan
+
+    def bytes_to_free(self) -> int:
+        """Allocated bytes that would be free without these: a file with several names counts if all are planned."""
+        total = sum(self.allocated)
+        if max(self.links, default=0) <= 1:
+            return total
+        names: dict[tuple[int, int], int] = {}
+        for index, links in enumerate(self.links):
+            if links > 1:
+                inode = self.device[index], self.inode[index]
+                names[inode] = names.get(inode, 0) + 1
+                if names[inode] != links:
+                    total -= self.allocated[index]
+        return total
+
     def digest(self, rules: bytes, now_ns: int, file_system: int) -> str:
         """`sha256:…` over the records, the rules, `now` and the file system's id.
 

@@ -19,6 +19,7 @@ _AT_SYMLINK_NOFOLLOW: Final = 0x100
 _AT_EMPTY_PATH: Final = 0x1000
 _STATX_BASIC_STATS: Final = 0x7FF
 _STATX_MNT_ID: Final = 0x1000
+_STATX_BTIME: Final = 0x800
 _ATTRIBUTE_IMMUTABLE: Final = 0x10
 _ATTRIBUTE_APPEND: Final = 0x20
 
@@ -82,3 +83,16 @@ def statx(directory: int, path: bytes = b"") -> Extended:
         immutable=bool(attributes & _ATTRIBUTE_IMMUTABLE),
         append_only=bool(attributes & _ATTRIBUTE_APPEND),
     )
+
+
+def birth_time(directory: int, path: bytes) -> int | None:
+    """When the file `path` below `directory` was made, ns; None where the file system does not tell. Links are not
+    followed. Raises OSError; ENOSYS where the C library has no statx."""
+    if _statx is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if _statx(directory, path, _AT_SYMLINK_NOFOLLOW, _STATX_BTIME, _statx_buffer) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+    (mask,) = struct.unpack_from("=I", _statx_buffer, 0)
+    seconds, nanoseconds = struct.unpack_from("=qI", _statx_buffer, 80)
+    return int(seconds * 1_000_000_000 + nanoseconds) if mask & _STATX_BTIME else None

@@ -1,0 +1,99 @@
+"""What of an approved plan may still be carried out: what a fresh look at the volume would remove too.
+
+An approval only narrows. What changed, and what the rules would keep by now, stays; what is new is not touched. Files
+are compared by what survives detaching, attaching and chown: inode, modification time, size, and birth time where the
+file system tells it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from housekeeper_api.task import Cleanup, Task
+from housekeeper_worker.errors import CouldNotRun
+from housekeeper_worker.held import place
+from housekeeper_worker.held.plan_file import Births, DamagedPlan, Header, Record
+from housekeeper_worker.logs import timestamp
+from housekeeper_worker.retention.paths import in_path_order
+from housekeeper_worker.retention.plan import Plan
+from housekeeper_worker.volume.root import VolumeRoot
+
+
+class Approval(NamedTuple):
+    """Which items of a fresh plan an approved one has too."""
+
+    marks: bytearray
+    """1 for each of them, by index in the fresh plan."""
+    items: int
+    """Items of the approved plan."""
+
+
+class Lost(NamedTuple):
+    """The approved plan cannot be carried out."""
+
+    why: str
+    """A clause that goes on after "the approved plan"."""
+
+
+def approved(
+    task: Task, what: Cleanup, root: VolumeRoot, plan: Plan, births: Births, *, file_system: str, now_ns: int
+) -> Approval | Lost:
+    """Look up the plan that `what.approve` names, and find which items of the fresh `plan` it approves."""
+    digest = (what.approve or "").removeprefix("sha256:")
+    try:
+        with place.plans_directory(task, what, root, create=False) as directory, place.opened(directory, digest) as one:
+            if why := _foreign(one.header, task, what, file_system, now_ns):
+                return Lost(why)
+            marks = common(plan, one.records(), births)
+            if one.digest != digest:
+                return Lost("is damaged: its digest is another one")
+            return Approval(marks, one.header.items)
+    except FileNotFoundError:
+        return Lost(f"is not there: there is no {place.shown_place(task, what, digest[:12] + '…')}")
+    except DamagedPlan as error:
+        return Lost(f"is damaged: {error}")
+    except (OSError, CouldNotRun) as error:
+        return Lost(f"cannot be read: {place.why_not(error)}")
+
+
+def _foreign(header: Header, task: Task, what: Cleanup, file_system: str, now_ns: int) -> str | None:
+    if not place.is_of(header, task):
+        return f"is one of the policy {header.namespace}/{header.policy}"
+    if header.file_system != file_system:
+        return f"is one of another volume ({header.file_system}, and this is {file_system})"
+    if file_system == "none:":
+        return "cannot be known again: this file system has no identity"
+    if header.now_ns > now_ns:
+        return f"was made at {timestamp(header.now_ns)}, which this node's clock has still before it"
+    if place.is_expired(header, task, what, now_ns):
+        return f"has expired: it was made at {timestamp(header.now_ns)}"
+    return None
+
+
+def common(plan: Plan, records: Iterator[Record], births: Births) -> bytearray:
+    """Mark what is the same file in `plan` and `records`. Both come by path bytes, so neither is held in memory.
+
+    Reads `records` to the end, so that their digest is known.
+    """
+    marks = bytearray(len(plan))
+    record = next(records, None)
+    for path, index in in_path_order(plan.chunks):
+        while record is not None and record.path < path:
+            record = next(records, None)
+        if record is None:
+            break
+        if record.path == path:
+            marks[index] = _is_same(plan, index, record, births)
+    while record is not None:
+        record = next(records, None)
+    return marks
+
+
+def _is_same(plan: Plan, index: int, record: Record, births: Births) -> bool:
+    return (
+        plan.inode[index] == record.inode
+        and plan.modified[index] == record.modified
+        and plan.size[index] == record.size
+        and (record.born is None or births(record.path) == record.born)
+    )
