@@ -46,6 +46,14 @@ class RunMode(StrEnum):
 
 _Policy = Annotated[str, typer.Argument(metavar="POLICY.yaml", help="A CleanupPolicy; - is standard input.")]
 _Root = Annotated[str, typer.Option("--root", metavar="DIR", help="The volume: nothing outside of it is touched.")]
+_State = Annotated[
+    str | None,
+    typer.Option("--state", metavar="FILE", help="Numbers of past runs for the brakes; run adds its own."),
+]
+_Report = Annotated[
+    str | None,
+    typer.Option("--report", metavar="DIR", help="Store plans here, not on the volume; a dry run's too."),
+]
 _Output = Annotated[Output, typer.Option("-o", "--output", help="A table, or exactly one JSON object.")]
 
 
@@ -55,11 +63,13 @@ def plan(
     root: _Root,
     output: _Output = Output.TABLE,
     every: Annotated[bool, typer.Option("--all", help="In the table, also what stays.")] = False,
+    state: _State = None,
+    report: _Report = None,
 ) -> None:
-    """Show what a policy would remove, and why. Nothing is changed, whatever the policy's mode is."""
+    """Show what a policy would remove, and why. Nothing on the volume is changed, whatever the policy's mode is."""
     from housekeeper_worker import commands  # noqa: PLC0415
 
-    commands.plan(policy, root, as_json=output is Output.JSON, every=every)
+    commands.plan(policy, root, as_json=output is Output.JSON, every=every, state=state, report_volume=report)
 
 
 @app.command()
@@ -69,12 +79,40 @@ def run(
     output: _Output = Output.TABLE,
     mode: Annotated[RunMode | None, typer.Option("--mode", help="Instead of the policy's own mode.")] = None,
     audit: Annotated[str | None, typer.Option("--audit", metavar="FILE", help="Append the audit to this file.")] = None,
+    approve: Annotated[
+        str | None, typer.Option("--approve", metavar="DIGEST", help="Carry out the plan that was held under it.")
+    ] = None,
+    state: _State = None,
+    report: _Report = None,
 ) -> None:
     """Carry out a policy, in its own mode: a dry run unless it says Enforce."""
     from housekeeper_worker import commands  # noqa: PLC0415
 
     wanted: Mode | None = None if mode is None else mode.value
-    commands.run(policy, root, as_json=output is Output.JSON, mode=wanted, audit=audit)
+    commands.run(
+        policy,
+        root,
+        as_json=output is Output.JSON,
+        mode=wanted,
+        audit=audit,
+        approve=approve,
+        state=state,
+        report_volume=report,
+    )
+
+
+@app.command()
+def plans(
+    root: Annotated[str, typer.Option("--root", metavar="DIR", help="The volume, or a directory of stored plans.")],
+    digest: Annotated[
+        str | None, typer.Argument(metavar="[DIGEST]", help="Show every file of this plan. Its beginning is enough.")
+    ] = None,
+    output: _Output = Output.TABLE,
+) -> None:
+    """Show which plans wait for approval, and what is in them."""
+    from housekeeper_worker import commands  # noqa: PLC0415
+
+    commands.plans(root, digest, as_json=output is Output.JSON)
 
 
 @app.command()

@@ -109,12 +109,12 @@ def print_result_json(result: Result, decisions: Decisions | None = None) -> Non
 
 def print_plan_table(result: Result, decisions: Decisions, *, every: bool) -> None:
     """A table of what would go, with `every` also of what stays, and the result below."""
-    console, table = _table("Decision", "Path", "Size", "Time", "Rule", "Group", "Reason")
+    console, table = table_of("Decision", "Path", "Size", "Time", "Rule", "Group", "Reason")
     for row, rule in decisions.rows():
         verdict = decision(row.verdict)
         if every or verdict == "Remove":
             cells = (verdict, shown(row.path), format_bytes(row.allocated), timestamp(row.time)[:19] + "Z")
-            table.add_row(*map(_plain, (*cells, rule, words(row.group), ", ".join(row.reasons))))
+            table.add_row(*map(plain, (*cells, rule, words(row.group), ", ".join(row.reasons))))
     if table.row_count:
         console.print(table)
     _print_summary(console, result)
@@ -135,15 +135,15 @@ def print_simulation(
             }
             sys.stdout.write(f"{json.dumps(members)}\n")
         return
-    console, table = _table("Decision", "Path", "Time", "Rule", "Group", "Reason")
+    console, table = table_of("Decision", "Path", "Time", "Rule", "Group", "Reason")
     for path, one in zip(paths, decided, strict=True):
         told = shown(os.fsencode(path))
         if one is None:
-            table.add_row(*map(_plain, ("Keep", told, "", "", "", _UNSELECTED)))
+            table.add_row(*map(plain, ("Keep", told, "", "", "", _UNSELECTED)))
         else:
             when, why = timestamp(one.time)[:19] + "Z", ", ".join(one.reasons)
             cells = (decision(one.verdict), told, when, rules[one.rule].name, words(one.group), why)
-            table.add_row(*map(_plain, cells))
+            table.add_row(*map(plain, cells))
     console.print(table)
 
 
@@ -158,17 +158,17 @@ def print_replay(runs: Iterable[tuple[int, list[Item], list[Item]]], *, as_json:
             }
             sys.stdout.write(f"{json.dumps(members)}\n")
         return
-    console, table = _table("Run", "Items", "Size", "Removed")
+    console, table = table_of("Run", "Items", "Size", "Removed")
     for now, present, removed in runs:
         size = format_bytes(sum(item.size for item in present))
         names = ", ".join(shown(os.fsencode(item.path)) for item in removed)
-        table.add_row(*map(_plain, (timestamp(now)[:19] + "Z", str(len(present)), size, names)))
+        table.add_row(*map(plain, (timestamp(now)[:19] + "Z", str(len(present)), size, names)))
     console.print(table)
 
 
 def print_run_table(result: Result) -> None:
     """The result of a run."""
-    console, table = _table("", "")
+    console, table = table_of("", "")
     table.show_header = False
     if result.cleanup is not None:
         done = result.cleanup
@@ -180,20 +180,19 @@ def print_run_table(result: Result) -> None:
             ("freed", format_bytes(done.bytes_freed) + freed),
             *((f"stayed: {why}", str(count)) for why, count in done.skipped.items()),
             ("plan", done.plan_digest),
+            *((("plan stored", done.plan_stored),) if done.plan_stored else ()),
         ):
-            table.add_row(name, _plain(value))
+            table.add_row(name, plain(value))
         console.print(table)
     _print_summary(console, result)
 
 
 def print_checks_table(checks: tuple[CheckReport, ...], result: Result) -> None:
     """The checks of a HealthCheck."""
-    console, table = _table("Check", "Result", "Value", "Unit", "Message")
+    console, table = table_of("Check", "Result", "Value", "Unit", "Message")
     for check in checks:
         colour = _STYLES[check.result]
-        table.add_row(
-            check.name, f"[{colour}]{check.result}[/{colour}]", check.value, check.unit, _plain(check.message)
-        )
+        table.add_row(check.name, f"[{colour}]{check.result}[/{colour}]", check.value, check.unit, plain(check.message))
     console.print(table)
     _print_summary(console, result)
 
@@ -201,11 +200,14 @@ def print_checks_table(checks: tuple[CheckReport, ...], result: Result) -> None:
 def _print_summary(console: Console, result: Result) -> None:
     if result.cleanup is not None:
         for error in result.cleanup.errors:
-            console.print(_plain(f"error: {error}"), style="red", soft_wrap=True)
-    console.print(_plain(f"{result.outcome}: {result.message}"), soft_wrap=True)
+            console.print(plain(f"error: {error}"), style="red", soft_wrap=True)
+        for note in result.cleanup.notes:
+            console.print(plain(f"note: {note}"), soft_wrap=True)
+    console.print(plain(f"{result.outcome}: {result.message}"), soft_wrap=True)
 
 
-def _table(*columns: str) -> tuple[Console, Any]:
+def table_of(*columns: str) -> tuple[Console, Any]:
+    """Where to print, and an empty table with these columns."""
     from rich.box import SIMPLE  # noqa: PLC0415 - 60 ms that -o json does not pay
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -218,7 +220,7 @@ def _table(*columns: str) -> tuple[Console, Any]:
     return console, table
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """`text` without anything that rich would read as markup."""
     from rich.markup import escape  # noqa: PLC0415
 

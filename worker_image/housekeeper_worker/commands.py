@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 import os
+import shlex
 import sys
 import time
 import traceback
@@ -20,7 +21,7 @@ from housekeeper_api.durations import Duration
 from housekeeper_api.exit_codes import ExitCode
 from housekeeper_api.result import Result
 from housekeeper_api.task import Cleanup, Health, Mode, Task, TaskError
-from housekeeper_worker import cli_output, policy_file, report
+from housekeeper_worker import cli_output, past_runs, policy_file, report
 from housekeeper_worker.audit import Audit
 from housekeeper_worker.cleanup import clean
 from housekeeper_worker.errors import AuditLost, CouldNotRun, InvalidItems
@@ -30,11 +31,14 @@ from housekeeper_worker.stop import stopping_on_signals
 _STDERR: Final = 2
 
 
-def plan(policy: str, root: str, *, as_json: bool, every: bool) -> None:
+def plan(
+    policy: str, root: str, *, as_json: bool, every: bool, state: str | None = None, report_volume: str | None = None
+) -> None:
     """Print what a policy would remove; with `every`, in the table, also what stays. Ends the process."""
 
     def act() -> Result:
         task, what = _cleanup(policy_file.load(policy, "CleanupPolicy", "DryRun").task, root)
+        what = _remembering(task, what, state, report_volume)
         decisions = cli_output.Decisions(what.rules)
         with stopping_on_signals(task.timeout_seconds) as stop:
             result = clean(
@@ -54,19 +58,52 @@ def plan(policy: str, root: str, *, as_json: bool, every: bool) -> None:
     _finish(act, as_json=as_json)
 
 
-def run(policy: str, root: str, *, as_json: bool, mode: Mode | None, audit: str | None) -> None:
-    """Carry out a policy in its own mode, or in `mode`. Ends the process."""
+def run(
+    policy: str,
+    root: str,
+    *,
+    as_json: bool,
+    mode: Mode | None,
+    audit: str | None,
+    approve: str | None = None,
+    state: str | None = None,
+    report_volume: str | None = None,
+) -> None:
+    """Carry out a policy in its own mode, or in `mode`; with `approve` a plan that was held. Ends the process."""
 
     def act() -> Result:
         task, what = _cleanup(policy_file.load(policy, "CleanupPolicy", mode).task, root)
+        what = dataclasses.replace(_remembering(task, what, state, report_volume), approve=approve)
         audit_fd = _STDERR if audit is None else _open_audit(audit)
+        now_ns = time.time_ns()
         with stopping_on_signals(task.timeout_seconds) as stop:
-            result = clean(task, what, now_ns=time.time_ns(), stop=stop, audit=Audit(audit_fd, task.run))
+            result = clean(task, what, now_ns=now_ns, stop=stop, audit=Audit(audit_fd, task.run))
+        if state is not None:
+            past_runs.add(state, past_runs.Subject.of(task, root), result, now_ns)
         if as_json:
             cli_output.print_result_json(result)
         else:
             cli_output.print_run_table(result)
+        if result.outcome == "Held" and result.cleanup is not None and result.cleanup.plan_stored:
+            options = {"--root": root, "--state": state, "--report": report_volume, "--audit": audit}
+            if mode is not None:
+                options["--mode"] = "Enforce"
+            words = [word for option, value in options.items() if value is not None for word in (option, value)]
+            command = shlex.join(["housekeeper", "run", policy, *words, "--approve", result.cleanup.plan_digest])
+            sys.stderr.write(f"housekeeper: held; to carry out exactly this plan: {command}\n")
         return result
+
+    _finish(act, as_json=as_json)
+
+
+def plans(root: str, digest: str | None, *, as_json: bool) -> None:
+    """Print which plans are stored on a volume, or every item of one. Ends the process."""
+
+    def act() -> Result:
+        from housekeeper_worker.held import listing  # noqa: PLC0415 - for this command only
+
+        listing.show(root, digest, now_ns=time.time_ns(), as_json=as_json)
+        return report.failure("Succeeded", "listed", mode="", seconds=0)
 
     _finish(act, as_json=as_json)
 
@@ -145,6 +182,14 @@ def _cleanup(task: Task, root: str) -> tuple[Task, Cleanup]:
     if task.cleanup is None:
         raise TaskError("the task has no cleanup")
     return task, dataclasses.replace(task.cleanup, root=root)
+
+
+def _remembering(task: Task, what: Cleanup, state: str | None, report_volume: str | None) -> Cleanup:
+    """With the numbers of past runs, and the place for plans."""
+    past = None if state is None else past_runs.read(state, past_runs.Subject.of(task, what.root))
+    return dataclasses.replace(
+        what, state=past, report=None if report_volume is None else os.path.abspath(report_volume)
+    )
 
 
 def _health(loaded: policy_file.Loaded, volumes: list[str]) -> tuple[Task, Health]:

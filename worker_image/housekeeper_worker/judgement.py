@@ -63,7 +63,10 @@ class Judge:
                 )
             if isinstance(found, Approval):
                 return self._narrowed(plan, found, what.approve)
-            clauses.append(f"the approved plan {found.why}; this is another")
+            if len(plan):
+                clauses.append(f"the approved plan {found.why}; this is another")
+            else:
+                tally.add_note(f"the approved plan {found.why}; nothing is left to do")
         numbers = brakes.Numbers(tally.scanned, tally.matched, tally.planned, tally.planned_bytes)
         clauses += brakes.tripped(what.brakes, numbers, what.state)
         clauses += brakes.emptying((what.rules[number].name, one) for number, one in together.items())

@@ -80,8 +80,10 @@ def test_the_task_of_a_policy_says_everything() -> None:
             ],
             "settleSeconds": 0.0,
             "openFiles": "Strict",
-            "brakes": {"maxPercent": 100, "onTrip": "Hold"},
+            "brakes": {"maxPercent": 100, "maxItems": 10**12, "maxBytes": 2**39, "onTrip": "Fail"},
             "fsGroup": 2000,
+            "holdSeconds": 31_536_000.0,
+            "expectMarker": "postgres/.volume-id",
         },
     }
     assert Task.from_json(task.to_json()) == task
@@ -115,6 +117,7 @@ def test_the_task_of_a_minimal_policy_has_all_defaults_written_out() -> None:
             "settleSeconds": 600.0,
             "openFiles": "Protect",
             "brakes": {"maxPercent": 50, "onTrip": "Hold"},
+            "holdSeconds": 604_800.0,
         },
     }
     assert Task.from_json(task.to_json()) == task

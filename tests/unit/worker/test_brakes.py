@@ -122,7 +122,7 @@ def test_an_empty_volume_that_was_full_trips(runs: tuple[PastRun, ...] | None, s
 
 @pytest.mark.parametrize(
     ("runs", "said"),
-    [(None, "no numbers of past runs"), ((), "0 past run(s)"), (past(1, 1), "2 past run(s)"), (past(1, 1, 1), None)],
+    [(None, "no numbers of past runs"), ((), "(now 0)"), (past(1, 1), "(now 2)"), (past(1, 1, 1), None)],
 )
 def test_what_had_nothing_to_compare_with_is_said(runs: tuple[PastRun, ...] | None, said: str | None) -> None:
     note = off_for_want_of_runs(runs)

@@ -195,6 +195,11 @@ class StoredPlan:
         if begin != len(data) or count != self.header.items:
             raise DamagedPlan(f"it ends after {count} of {self.header.items} items")
 
+    def again(self) -> StoredPlan:
+        """The same file from its beginning."""
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        return StoredPlan(self._fd)
+
     @property
     def digest(self) -> str:
         """Of all that was read, 64 hexadecimal digits."""

@@ -65,7 +65,10 @@ def off_for_want_of_runs(past: Sequence[PastRun] | None) -> str | None:
     if past is None:
         return "no numbers of past runs: the brakes for unusually large plans and for an empty volume are off"
     if len(past) < ENOUGH_RUNS:
-        return f"{len(past)} past run(s): the brake for unusually large plans is off until there are {ENOUGH_RUNS}"
+        return (
+            f"the brake for unusually large plans is off until {ENOUGH_RUNS} runs are there to compare with "
+            f"(now {len(past)})"
+        )
     return None
 
 
