@@ -77,6 +77,7 @@ def common(plan: Plan, records: Iterator[Record], births: Births) -> bytearray:
     Reads `records` to the end, so that their digest is known.
     """
     marks = bytearray(len(plan))
+    inodes, modified, sizes = plan.inode, plan.modified, plan.size
     record = next(records, None)
     for path, index in in_path_order(plan.chunks):
         while record is not None and record.path < path:
@@ -84,16 +85,13 @@ def common(plan: Plan, records: Iterator[Record], births: Births) -> bytearray:
         if record is None:
             break
         if record.path == path:
-            marks[index] = _is_same(plan, index, record, births)
-    while record is not None:
-        record = next(records, None)
+            _, _, inode, mtime, size, _, born = record
+            marks[index] = (
+                inodes[index] == inode
+                and modified[index] == mtime
+                and sizes[index] == size
+                and (born is None or births(path) == born)
+            )
+    for _ in records:
+        pass
     return marks
-
-
-def _is_same(plan: Plan, index: int, record: Record, births: Births) -> bool:
-    return (
-        plan.inode[index] == record.inode
-        and plan.modified[index] == record.modified
-        and plan.size[index] == record.size
-        and (record.born is None or births(record.path) == record.born)
-    )

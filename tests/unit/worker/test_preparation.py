@@ -1,0 +1,76 @@
+"""What must be so before a volume is looked at: the marker is there, and the clock has not gone back."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from housekeeper_api.task import PastRun
+from housekeeper_worker.errors import CouldNotRun
+from tests.unit.worker.builders import OLD, carry_out, cleanup_task, files_below, write
+
+SECOND = 1_000_000_000
+
+
+@pytest.mark.parametrize("marker", [".volume-id", "data/.volume-id", "odd [x]{a,b}*?!^-\\é"])
+def test_the_marker_lets_the_run_go_and_is_never_removed(volume: Path, marker: str, prefer_fallback: bool) -> None:
+    write(volume / marker, days=OLD)
+    write(volume / "data/old", days=OLD)
+    write(volume / "odd x", days=OLD)
+    result = carry_out(cleanup_task(volume, expect_marker=marker), prefer_fallback=prefer_fallback)
+    assert result.outcome == "Succeeded"
+    assert files_below(volume) == {os.fsencode(marker)}
+
+
+def _none(_: Path) -> None:
+    pass
+
+
+def _a_directory(volume: Path) -> None:
+    (volume / "d/id").mkdir(parents=True)
+
+
+def _a_link(volume: Path) -> None:
+    write(volume / "d/real")
+    (volume / "d/id").symlink_to("real")
+
+
+def _behind_a_link(volume: Path) -> None:
+    write(volume / "real/id")
+    (volume / "d").symlink_to("real")
+
+
+def _below_a_file(volume: Path) -> None:
+    write(volume / "d")
+
+
+@pytest.mark.parametrize(
+    ("arrange", "said"),
+    [
+        (_none, "is not there"),
+        (_a_directory, "is no regular file"),
+        (_a_link, "is no regular file"),
+        (_behind_a_link, "is not there"),
+        (_below_a_file, "is not there"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["DryRun", "Enforce"])
+def test_without_the_marker_nothing_is_looked_at(volume: Path, arrange: object, said: str, mode: str) -> None:
+    arrange(volume)  # type: ignore[operator]
+    write(volume / "old", days=OLD)
+    with pytest.raises(CouldNotRun, match=said) as caught:
+        carry_out(cleanup_task(volume, mode=mode, expect_marker="d/id"))  # type: ignore[arg-type]
+    assert "target.volume.expectMarker: d/id" in str(caught.value)
+    assert (volume / "old").exists()
+
+
+def test_a_clock_behind_the_last_run_stops_it(volume: Path) -> None:
+    write(volume / "old", days=OLD)
+    now = time.time_ns()
+    runs = (PastRun(now - 90 * SECOND, 1, 1, 0, 0), PastRun(now + 90 * SECOND, 1, 1, 0, 0))
+    with pytest.raises(CouldNotRun, match=r"8\d s before the last run|90 s before the last run"):
+        carry_out(cleanup_task(volume, state=runs))
+    assert carry_out(cleanup_task(volume, state=runs[:1])).outcome == "Succeeded"
