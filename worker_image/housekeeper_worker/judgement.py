@@ -62,7 +62,7 @@ class Judge:
                     self._task, what, self._root, plan, births.of, file_system=self._file_system, now_ns=self._now
                 )
             if isinstance(found, Approval):
-                return self._narrowed(plan, found, what.approve)
+                return self._narrowed(found, what.approve)
             if len(plan):
                 clauses.append(f"the approved plan {found.why}; this is another")
             else:
@@ -80,9 +80,8 @@ class Judge:
         approve = f"; to carry out exactly this, approve {stored}" if stored else ""
         return Judgement(plan, digest, brakes.sentence(numbers, clauses, approve), approved=False)
 
-    def _narrowed(self, plan: Plan, approval: Approval, digest: str) -> Judgement:
-        narrowed = plan.narrowed(approval.marks)
-        tally = self._tally
+    def _narrowed(self, approval: Approval, digest: str) -> Judgement:
+        narrowed, tally = approval.plan, self._tally
         tally.not_approved = tally.planned - len(narrowed)
         if stay := approval.items - len(narrowed):
             tally.add_note(

@@ -77,6 +77,21 @@ def test_a_tripped_brake_removes_nothing_and_says_what_to_do(mixed: Path) -> Non
     assert len(files_below(mixed)) == 6
 
 
+def test_the_bytes_of_a_plan_are_what_removing_it_would_free(volume: Path) -> None:
+    for name in ("one", "several", "shared"):
+        write(volume / "d" / name, days=OLD, content=b"x" * 8192)
+    (volume / "e").mkdir()
+    os.link(volume / "d/several", volume / "e/several")
+    os.link(volume / "d/shared", volume / "e/shared.keep")
+    task = cleanup_task(volume, rule(exclude=("**/*.keep",)), mode="DryRun")
+    done = counters(carry_out(task))
+    assert (done.planned, done.planned_bytes, done.bytes_freed) == (4, 2 * 8192, 2 * 8192)
+    held = carry_out(
+        dataclasses.replace(task, cleanup=dataclasses.replace(task.cleanup, brakes=Brakes(100, None, 16383)))
+    )
+    assert "16 KiB is more than brakes.maxBytes 16 KiB (16384 and 16383 bytes)" in held.message
+
+
 def test_the_sample_shows_both_decisions_with_reasons(mixed: Path) -> None:
     sample = counters(carry_out(cleanup_task(mixed, mode="DryRun"))).sample
     told = {(one["path"], one["decision"], one["reason"]) for one in sample}

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from housekeeper_worker.held.approval import common
 from housekeeper_worker.held.plan_file import Header, Record, StoredPlan, write
 from housekeeper_worker.retention.plan import Cause, Plan
+from housekeeper_worker.retention.records import Records
 from tests.unit.worker.scenarios import REPOSITORY
 
 HEADER = Header(
@@ -39,11 +40,21 @@ HEADER = Header(
 )
 
 
-def stat_of(inode: int) -> os.stat_result:
-    """A regular file's stat, whose times are its inode's number."""
-    return os.stat_result(
-        (0o100644, inode, 1, 1, 0, 0, 5, 0, 0, 0), {"st_mtime_ns": inode, "st_ctime_ns": inode, "st_blocks": 8}
+def records_of(names: list[bytes], inodes: list[int], cause: int) -> Records:
+    """Files whose times are their inodes' numbers."""
+    records = Records()
+    count = len(names)
+    records.extend(
+        names,
+        inode=inodes,
+        modified=inodes,
+        changed=inodes,
+        size=[5] * count,
+        allocated=[4096] * count,
+        links=[1] * count,
+        cause=[cause] * count,
     )
+    return records
 
 
 def planned(files: list[tuple[bytes, bytes]], causes: list[Cause]) -> Plan:
@@ -52,7 +63,7 @@ def planned(files: list[tuple[bytes, bytes]], causes: list[Cause]) -> Plan:
         plan.add_cause(cause)
     for directory, name in files:
         inode = int.from_bytes(hashlib.sha256(directory + b"/" + name).digest()[:4], "big")
-        plan.add(directory, inode % len(causes), [(os.fsdecode(name), stat_of(inode))])
+        plan.add(directory, records_of([name], [inode], inode % len(causes)))
     return plan
 
 
@@ -117,10 +128,13 @@ def test_paths_of_any_length_are_stored(tmp_path: Path) -> None:
 
 
 def large(directories: int) -> Plan:
+    """A thousand files in each directory, found in two windows."""
     plan = planned([], CAUSES)
     for directory in range(directories):
-        files = [(f"{number:04d}.log", stat_of(directory * 1000 + number)) for number in range(1000)]
-        plan.add(b"%04d" % directory, 0, files)
+        for half in (0, 1):
+            numbers = range(half, 1000, 2)
+            inodes = [directory * 1000 + number for number in numbers]
+            plan.add(b"%04d" % directory, records_of([b"%04d.log" % number for number in numbers], inodes, 0))
     return plan
 
 
@@ -134,9 +148,8 @@ def test_a_plan_of_a_million_is_stored_and_approved(tmp_path: Path) -> None:
     digest = stored(tmp_path / "plan", plan)
     fd = os.open(tmp_path / "plan", os.O_RDONLY)
     file = StoredPlan(fd)
-    assert common(plan, file.records(), lambda path: len(path) if len(path) % 2 else None).count(1) == 1_000_000
+    assert len(common(plan, file.records(), lambda path: len(path) if len(path) % 2 else None)) == 1_000_000
     assert file.digest == digest
-    assert common(plan, every_second(fd), lambda path: len(path) if len(path) % 2 else None).count(1) == 500_000
     os.close(fd)
 
 

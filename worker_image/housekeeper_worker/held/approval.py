@@ -15,16 +15,16 @@ from housekeeper_worker.errors import CouldNotRun
 from housekeeper_worker.held import place
 from housekeeper_worker.held.plan_file import Births, DamagedPlan, Header, Record
 from housekeeper_worker.logs import timestamp
-from housekeeper_worker.retention.paths import in_path_order
 from housekeeper_worker.retention.plan import Plan
+from housekeeper_worker.retention.records import Records
 from housekeeper_worker.volume.root import VolumeRoot
 
 
 class Approval(NamedTuple):
-    """Which items of a fresh plan an approved one has too."""
+    """An approved plan can be carried out."""
 
-    marks: bytearray
-    """1 for each of them, by index in the fresh plan."""
+    plan: Plan
+    """Of a fresh plan, what the approved one has too."""
     items: int
     """Items of the approved plan."""
 
@@ -45,10 +45,10 @@ def approved(
         with place.plans_directory(task, what, root, create=False) as directory, place.opened(directory, digest) as one:
             if why := _foreign(one.header, task, what, file_system, now_ns):
                 return Lost(why)
-            marks = common(plan, one.records(), births)
+            narrowed = common(plan, one.records(), births)
             if one.digest != digest:
                 return Lost("is damaged: its digest is another one")
-            return Approval(marks, one.header.items)
+            return Approval(narrowed, one.header.items)
     except FileNotFoundError:
         return Lost(f"is not there: there is no {place.shown_place(task, what, digest[:12] + '…')}")
     except DamagedPlan as error:
@@ -71,27 +71,27 @@ def _foreign(header: Header, task: Task, what: Cleanup, file_system: str, now_ns
     return None
 
 
-def common(plan: Plan, records: Iterator[Record], births: Births) -> bytearray:
-    """Mark what is the same file in `plan` and `records`. Both come by path bytes, so neither is held in memory.
-
-    Reads `records` to the end, so that their digest is known.
+def common(plan: Plan, approved_records: Iterator[Record], births: Births) -> Plan:
+    """`plan` without what is not the same file in `approved_records`. Both come by path bytes, so that neither is held
+    in memory. Reads the records to their end, so that their digest is known.
     """
-    marks = bytearray(len(plan))
-    inodes, modified, sizes = plan.inode, plan.modified, plan.size
-    record = next(records, None)
-    for path, index in in_path_order(plan.chunks):
+    record = next(approved_records, None)
+
+    def stays(path: bytes, records: Records, place: int) -> bool:
+        nonlocal record
         while record is not None and record.path < path:
-            record = next(records, None)
-        if record is None:
-            break
-        if record.path == path:
-            _, _, inode, mtime, size, _, born = record
-            marks[index] = (
-                inodes[index] == inode
-                and modified[index] == mtime
-                and sizes[index] == size
-                and (born is None or births(path) == born)
-            )
-    for _ in records:
+            record = next(approved_records, None)
+        if record is None or record.path != path:
+            return False
+        _, _, inode, modified, size, _, born = record
+        return (
+            records.inode[place] == inode
+            and records.modified[place] == modified
+            and records.size[place] == size
+            and (born is None or (records.born[place] or births(path)) == born)
+        )
+
+    narrowed = plan.filtered(stays)
+    for _ in approved_records:
         pass
-    return marks
+    return narrowed

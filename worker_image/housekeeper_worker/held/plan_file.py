@@ -14,7 +14,6 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from housekeeper_worker.retention.paths import in_path_order
 from housekeeper_worker.retention.plan import Cause, Plan
 
 FORMAT: Final = "housekeeper-plan/1"
@@ -81,7 +80,7 @@ class Header:
 
 
 Births = Callable[[bytes], int | None]
-"""The birth time of a file by its path, ns; None where it cannot be told."""
+"""The birth time of a file by its path, ns; None where it cannot be told. For files whose plan does not say it."""
 
 
 def write(fd: int, header: Header, plan: Plan, births: Births) -> str:
@@ -103,17 +102,16 @@ def write(fd: int, header: Header, plan: Plan, births: Births) -> str:
 
     put(_encode(dataclasses.replace(header, causes=tuple(plan.causes[number] for number in order))))
     parts: list[bytes] = []
-    cause, inode, modified = plan.cause, plan.inode, plan.modified
-    size, allocated, pack = plan.size, plan.allocated, _RECORD.pack
-    for path, index in in_path_order(plan.chunks):
-        born = births(path)
+    pack = _RECORD.pack
+    for path, (records, place) in plan.in_path_order():
+        born = records.born[place] or births(path)
         parts.append(
             pack(
-                numbers[cause[index]],
-                inode[index],
-                modified[index],
-                size[index],
-                allocated[index],
+                numbers[records.cause[place]],
+                records.inode[place],
+                records.modified[place],
+                records.size[place],
+                records.allocated[place],
                 _UNKNOWN if born is None else born,
                 len(path),
             )

@@ -78,6 +78,10 @@ class Part(NamedTuple):
     """Of the records in order of name, as `_records_digest` makes it."""
     marks: bytes
     """Which of the records in the store are planned, a byte each; empty: all."""
+    allocated: int
+    """Allocated bytes of the planned files that have one name."""
+    linked: bool
+    """Whether some have several."""
 
 
 class Plan:
@@ -105,7 +109,9 @@ class Plan:
         records = records.by_name()
         data = records.to_bytes()
         offset = self._stores[0].append(data)
-        self._append(Part(directory, len(records), 0, offset, len(data), self._digest_of([records]), b""))
+        self._append(
+            Part(directory, len(records), 0, offset, len(data), self._digest_of([records]), b"", *_weight(records))
+        )
 
     def take(self, files: Files, going: bytearray, causes: array[int]) -> None:
         """Add those of `files` that are marked in `going`, each with its cause."""
@@ -157,8 +163,17 @@ class Plan:
             elif any(marks):
                 left = iter(marks)
                 whole = bytes(next(left) if mark else 0 for mark in part.marks) if part.marks else marks
-                digest = self._digest_of([records.compressed(marks)])
-                plan._append(part._replace(length=marks.count(1), digest=digest, marks=whole))
+                records = records.compressed(marks)
+                allocated, linked = _weight(records)
+                plan._append(
+                    part._replace(
+                        length=len(records),
+                        digest=self._digest_of([records]),
+                        marks=whole,
+                        allocated=allocated,
+                        linked=linked,
+                    )
+                )
         return plan
 
     def in_path_order(self) -> Iterator[tuple[bytes, tuple[Records, int]]]:
@@ -175,26 +190,42 @@ class Plan:
         each = [_named(self.pieces(part)) for part in parts]
         return each[0] if len(each) == 1 else heapq.merge(*each, key=itemgetter(0))
 
-    def narrowed(self, marks: bytearray) -> Plan:
-        """A plan of those that are marked with 1; this one is empty afterwards."""
-        plan = Plan()
-        plan.causes = self.causes
-        plan.take(self, marks, self.cause)
-        self.cause, self.rule = array("I"), array("B")
-        return plan
+    def filtered(self, stays: Callable[[bytes, Records, int], bool]) -> Plan:
+        """The plan without what does not stay. Asked in order of path bytes: path, records, and the place in them."""
+        marks = [bytearray() for _ in self.parts]
+        directories: dict[bytes, list[int]] = {}
+        for number, part in enumerate(self.parts):
+            directories.setdefault(part.directory, []).append(number)
+        order = sorted(directories, key=prefix)
+        for path, (number, records, place) in in_path_order(
+            (directory, self._numbered(directories[directory])) for directory in order
+        ):
+            marks[number].append(stays(path, records, place))
+        each = iter(marks)
+        return self.narrowed(lambda _, __: next(each))
+
+    def _numbered(self, numbers: Sequence[int]) -> Iterator[tuple[bytes, tuple[int, Records, int]]]:
+        """Files of parts of one directory by name, with the number of their part."""
+
+        def named(number: int) -> Iterator[tuple[bytes, tuple[int, Records, int]]]:
+            for name, (records, place) in _named(self.pieces(self.parts[number])):
+                yield name, (number, records, place)
+
+        each = [named(number) for number in numbers]
+        return each[0] if len(each) == 1 else heapq.merge(*each, key=itemgetter(0))
 
     def bytes_to_free(self) -> int:
         """Allocated bytes that would be free without these: a file with several names counts if all are planned."""
-        total = sum(self.allocated)
-        if max(self.links, default=0) <= 1:
-            return total
+        total = sum(part.allocated for part in self.parts)
         names: dict[tuple[int, int], int] = {}
-        for index, links in enumerate(self.links):
-            if links > 1:
-                inode = self.device[index], self.inode[index]
-                names[inode] = names.get(inode, 0) + 1
-                if names[inode] != links:
-                    total -= self.allocated[index]
+        for part in self.parts:
+            for records in self.pieces(part) if part.linked else ():
+                for place, links in enumerate(records.links):
+                    if links > 1:
+                        inode = records.device[place], records.inode[place]
+                        names[inode] = names.get(inode, 0) + 1
+                        if names[inode] == links:
+                            total += records.allocated[place]
         return total
 
     def digest(self, rules: bytes, now_ns: int, file_system: int) -> str:
@@ -223,6 +254,13 @@ class Plan:
                 for name in _HASHED:
                     sha.update(getattr(records, name)[begin:end])
         return sha.digest()
+
+
+def _weight(records: Records) -> tuple[int, bool]:
+    """`allocated` and `linked` of a part."""
+    if max(records.links) <= 1:
+        return sum(records.allocated), False
+    return sum(size for size, links in zip(records.allocated, records.links, strict=True) if links <= 1), True
 
 
 def _named(pieces: Iterable[Records]) -> Iterator[tuple[bytes, tuple[Records, int]]]:
