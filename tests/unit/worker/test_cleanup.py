@@ -86,9 +86,7 @@ def test_the_bytes_of_a_plan_are_what_removing_it_would_free(volume: Path) -> No
     task = cleanup_task(volume, rule(exclude=("**/*.keep",)), mode="DryRun")
     done = counters(carry_out(task))
     assert (done.planned, done.planned_bytes, done.bytes_freed) == (4, 2 * 8192, 2 * 8192)
-    held = carry_out(
-        dataclasses.replace(task, cleanup=dataclasses.replace(task.cleanup, brakes=Brakes(100, None, 16383)))
-    )
+    held = carry_out(cleanup_task(volume, rule(exclude=("**/*.keep",)), mode="DryRun", max_bytes=16383))
     assert "16 KiB is more than brakes.maxBytes 16 KiB (16384 and 16383 bytes)" in held.message
 
 

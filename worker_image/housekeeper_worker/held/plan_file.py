@@ -1,7 +1,7 @@
 """The file of a stored plan: a line of JSON, and a record for each item in order of path bytes.
 
 The digest that a person approves is the SHA-256 of the file, whose name it is: `sha256sum HEX.plan` prints HEX. Nothing
-of it is held in memory as a whole, neither in writing nor in reading. docs/stored-plans.md describes the format.
+of it is held in memory as a whole, neither in writing nor in reading. docs/held-plans.md describes the format.
 """
 
 from __future__ import annotations
