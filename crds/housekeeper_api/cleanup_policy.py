@@ -21,7 +21,13 @@ from housekeeper_api.fields.execution import (
 from housekeeper_api.fields.pod import Pod
 from housekeeper_api.fields.retention import GroupExpression, GroupKeep, ItemTime, Keep
 from housekeeper_api.fields.rules import ATOMIC_LIST, MapList, Rule
-from housekeeper_api.fields.status import CleanupTotals, ScheduledStatus
+from housekeeper_api.fields.status import (
+    MAX_RECENT_RUNS,
+    MAX_TARGET,
+    CleanupTotals,
+    RecentRun,
+    ScheduledStatus,
+)
 from housekeeper_api.fields.values import (
     AnyDuration,
     Glob,
@@ -111,6 +117,15 @@ class CleanupRule(Model):
     """Age above which a file goes. d, w, mo and y are calendar steps in `timeZone`. Absent: `keep` alone decides."""
 
 
+class Report(Model):
+    """A volume for what should outlive the pods: plans and, in full, what was done."""
+
+    persistent_volume_claim: PersistentVolumeClaim
+    """The claim. It is mounted writable, in a dry run too, and must be another one than the target's."""
+    path: RelativePath | None = None
+    """Directory below the root of the volume; the worker makes it. Absent: the root itself."""
+
+
 class Brakes(Model):
     """Limits on the whole plan, checked before the first removal. Each trips strictly above; then nothing is removed.
     Three more need no number: a plan ten times as large as usual, a volume that is suddenly empty, and a group that
@@ -128,6 +143,19 @@ class Brakes(Model):
 
 class CleanupPolicySpec(Model):
     """What is cleaned, when, and how carefully."""
+
+    constraints: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.report) || self.report.persistentVolumeClaim.claimName != "
+            "self.target.volume.persistentVolumeClaim.claimName",
+            lambda self: (
+                self.report is None or self.report.persistent_volume_claim != self.target.volume.persistent_volume_claim
+            ),
+            "is the claim that is cleaned; name another one, or leave report out: held plans are then kept on the "
+            "target, below .housekeeper",
+            field_path=".report.persistentVolumeClaim.claimName",
+        ),
+    )
 
     schedule: ScheduleText = "H 3 * * *"
     """Five cron fields, where `H` is a number picked by a stable hash, so that a thousand policies do not start
@@ -162,6 +190,9 @@ class CleanupPolicySpec(Model):
     """How many finished runs are kept, and for how long."""
     hold_for: Annotated[AnyDuration, between("1s", "1y")] = Duration(7, "d")
     """How long a held plan waits for approval; then it expires."""
+    report: Report | None = None
+    """Where plans are kept, and what was done is written in full. Absent: held plans are kept on the target, below
+    `.housekeeper`, and the pod's log is the record."""
     pod: Pod = Field(default_factory=Pod)
     """Worker pods."""
 
@@ -171,6 +202,11 @@ class CleanupPolicyStatus(ScheduledStatus):
 
     totals: CleanupTotals = Field(default_factory=CleanupTotals)
     """Sums over all runs."""
+    recent_target: Annotated[str, Field(max_length=MAX_TARGET)] | None = None
+    """Claim and directory that `recentRuns` are about. Once a run on another one concludes, they begin anew."""
+    recent_runs: Annotated[tuple[RecentRun, ...], Field(max_length=MAX_RECENT_RUNS), ATOMIC_LIST] = ()
+    """Numbers of the last ten runs that succeeded, dry ones included, newest first. The brakes compare a new plan with
+    them; held plans are not among them, or a brake would get used to what it holds."""
 
 
 class CleanupPolicy(Resource):

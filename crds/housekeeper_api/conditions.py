@@ -12,6 +12,8 @@ class ConditionType(StrEnum):
     """Policy, check: the specification is understood and its CronJob is as it says."""
     RUNNING = "Running"
     """Policy, check: a run of it is admitted and has not ended."""
+    HELD = "Held"
+    """Clean-up policy: a plan of it is held by a brake and waits for approval; the message names the run."""
     DEGRADED = "Degraded"
     """Policy, check: it is carried out, but not as wished; the last run did not succeed."""
     HEALTHY = "Healthy"
@@ -48,6 +50,9 @@ class RunState(StrEnum):
     """Its pod runs."""
     BACKOFF = "Backoff"
     """An attempt failed; `status.nextAttemptTime` says when the next one is made."""
+    HELD = "Held"
+    """A brake tripped before anything was removed: the plan waits for `spec.approve`. The message says which brake, how
+    much would go, and how to approve it."""
     CANCELLING = "Cancelling"
     """Is being ended, because `spec.cancel` was set."""
     SUCCEEDED = "Succeeded"
@@ -62,12 +67,17 @@ class RunState(StrEnum):
     """Ended: because an attempt took longer than its `timeout`."""
     SKIPPED = "Skipped"
     """Ended without an attempt: the message says why."""
+    SUPERSEDED = "Superseded"
+    """Ended while its plan was held: a later run of the policy made a plan of its own, or carried this one out."""
+    EXPIRED = "Expired"
+    """Ended while its plan was held: nobody approved it within the policy's `holdFor`."""
 
 
 ACTIVE_STATES = frozenset({RunState.ADMITTED, RunState.RUNNING, RunState.CANCELLING})
 """States of a run that takes part of the limits: its Job is not suspended."""
-WAITING_STATES = frozenset({RunState.QUEUED, RunState.BACKOFF})
+WAITING_STATES = frozenset({RunState.QUEUED, RunState.BACKOFF, RunState.HELD})
+"""States of a run that has no place in the queue's limits, holds no volume, and has not ended."""
 GOOD_STATES = frozenset({RunState.SUCCEEDED, RunState.PARTIALLY_SUCCEEDED})
-IDLE_STATES = frozenset({RunState.SKIPPED, RunState.CANCELLED})
-"""States of an ended run that did not do its work because somebody did not want it to."""
+IDLE_STATES = frozenset({RunState.SKIPPED, RunState.CANCELLED, RunState.SUPERSEDED})
+"""States of an ended run that did not do its work because somebody did not want it to, or another did it."""
 TERMINAL_STATES = frozenset(RunState) - ACTIVE_STATES - WAITING_STATES

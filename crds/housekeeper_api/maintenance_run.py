@@ -11,7 +11,7 @@ from housekeeper_api.durations import Duration
 from housekeeper_api.fields.base import Column, Model, Resource, StatusModel
 from housekeeper_api.fields.execution import TimeToLive
 from housekeeper_api.fields.rules import ATOMIC_LIST, MapList, Rule, TransitionRule
-from housekeeper_api.fields.status import CheckStatus, Conditions
+from housekeeper_api.fields.status import MAX_TARGET, CheckStatus, Conditions
 from housekeeper_api.fields.values import (
     MAX_INTEGER,
     CamelCase,
@@ -24,7 +24,12 @@ from housekeeper_api.fields.values import (
     Timestamp,
 )
 
+_HELD = "has(self.status) && self.status.?conditions.orValue([]).exists(c, c.type == 'Succeeded' && c.reason == 'Held')"
+_APPROVED_LATER = "has(self.spec.approve) && !has(oldSelf.spec.approve)"
 _IMMUTABLE = "cannot be changed after the run was created; create another MaintenanceRun"
+
+
+PlanDigest = Annotated[str, Field(max_length=71, pattern="^sha256:[0-9a-f]{64}$")]
 
 
 class PolicyReference(Model):
@@ -44,7 +49,7 @@ def _unchanged(field: str, *, optional: bool = False) -> TransitionRule:
 
 
 class MaintenanceRunSpec(Model):
-    """What is carried out. Nothing of it changes afterwards, but `cancel` may be set."""
+    """What is carried out. Nothing of it changes afterwards, but `cancel` may be set, and `approve` once."""
 
     constraints: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -52,6 +57,20 @@ class MaintenanceRunSpec(Model):
             lambda self: self.policy_ref.kind == "CleanupPolicy" or self.mode is None,
             "is only for a CleanupPolicy; leave it out for a HealthCheck",
             field_path=".mode",
+            reason="FieldValueForbidden",
+        ),
+        Rule(
+            "!has(self.approve) || self.policyRef.kind == 'CleanupPolicy'",
+            lambda self: self.approve is None or self.policy_ref.kind == "CleanupPolicy",
+            "is only for a CleanupPolicy: a HealthCheck has no plan",
+            field_path=".approve",
+            reason="FieldValueForbidden",
+        ),
+        Rule(
+            "!has(self.approve) || !has(self.mode) || self.mode == 'Enforce'",
+            lambda self: self.approve is None or self.mode != "DryRun",
+            "is carried out in mode Enforce; leave out mode, or the approval",
+            field_path=".approve",
             reason="FieldValueForbidden",
         ),
     )
@@ -65,6 +84,11 @@ class MaintenanceRunSpec(Model):
             "a cancelled run stays cancelled; create another MaintenanceRun",
             field_path=".cancel",
         ),
+        TransitionRule(
+            "!has(oldSelf.approve) || (has(self.approve) && self.approve == oldSelf.approve)",
+            "was given already and cannot be changed; create another MaintenanceRun with the digest to approve",
+            field_path=".approve",
+        ),
     )
 
     policy_ref: PolicyReference
@@ -74,6 +98,10 @@ class MaintenanceRunSpec(Model):
     the policy's."""
     cancel: bool = False
     """True ends the run as soon as possible. It cannot be taken back."""
+    approve: PlanDigest | None = None
+    """Digest of a plan (`sha256:…`): carry out exactly that plan, less what has changed since and what the rules would
+    keep by now. Of a held run, the digest in its message. A new run may carry the digest of any stored plan: a dry
+    run's on the report volume, or one whose run has expired. It is given once."""
     trigger: Literal["Manual", "Schedule"] = "Manual"
     """What caused the run. Schedule is the operator's."""
     ttl: TimeToLive = Duration(7, "d")
@@ -105,6 +133,8 @@ class Attempt(StatusModel):
 
     job: StatusName
     """Name of the Job."""
+    approved: Annotated[str, Field(max_length=128)] | None = None
+    """Digest of the approved plan that it was given to carry out. Absent: it made its own."""
     start_time: Timestamp | None = None
     """When it was admitted."""
     completion_time: Timestamp | None = None
@@ -135,6 +165,8 @@ MAX_ERRORS: Final = 5
 MAX_NOTES: Final = 5
 MAX_SKIP_REASONS: Final = 32
 MAX_CHECKS: Final = 32
+MAX_ATTEMPTS: Final = 20
+"""Attempts that a status holds: `retry.attempts` is at most ten, and an approval is tried as often anew."""
 
 
 class CleanupResult(StatusModel):
@@ -200,8 +232,8 @@ class MaintenanceRunStatus(StatusModel):
     """Conditions by type. The reason of `Succeeded` is the state of the run."""
     queue: QueueState | None = None
     """Why it is not running yet."""
-    attempts: Annotated[tuple[Attempt, ...], Field(max_length=10), ATOMIC_LIST] = ()
-    """Attempts, in order."""
+    attempts: Annotated[tuple[Attempt, ...], Field(max_length=MAX_ATTEMPTS), ATOMIC_LIST] = ()
+    """Attempts, in order: up to ten until a plan is held, and ten more once it is approved."""
     next_attempt_time: Timestamp | None = None
     """When the next attempt is made, after a failed one."""
     mode: Literal["DryRun", "Enforce"] | None = None
@@ -212,6 +244,8 @@ class MaintenanceRunStatus(StatusModel):
     """When it ended."""
     duration_seconds: Count | None = None
     """From start to end."""
+    target: Annotated[str, Field(max_length=MAX_TARGET)] | None = None
+    """Claim and directory that it worked on, such as `backups/postgres`. Absent for a HealthCheck."""
     result: RunResult | None = None
     """What came out."""
 
@@ -220,6 +254,22 @@ class MaintenanceRun(Resource):
     """One execution of a CleanupPolicy or HealthCheck: queue entry, live state, result and record.
     Create one to run something now."""
 
+    transitions: ClassVar[tuple[TransitionRule, ...]] = (
+        TransitionRule(
+            f"!({_APPROVED_LATER}) || ({_HELD})",
+            "can be given when a run is created, and to one that is Held; for another plan create a run with its "
+            "digest",
+            field_path=".spec.approve",
+        ),
+        TransitionRule(
+            f"!({_APPROVED_LATER} && {_HELD}) || "
+            "self.status.?result.?cleanup.?planDigest.orValue('') == self.spec.approve",
+            "is not the digest of the plan that is held; that is in the run's message and in "
+            "status.result.cleanup.planDigest",
+            field_path=".spec.approve",
+            reason="FieldValueInvalid",
+        ),
+    )
     short_name: ClassVar = "mrun"
     columns: ClassVar = (
         Column(name="Policy", json_path=".spec.policyRef.name", description="What is carried out."),

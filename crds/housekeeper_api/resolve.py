@@ -19,8 +19,20 @@ MAX_TASK_BYTES: Final = 192 * 1024
 """A task travels as an annotation, and the annotations of an object have 256 KiB together."""
 
 
-def cleanup_task(policy: CleanupPolicy, *, run: str, attempt: int, mode: task.Mode) -> task.Task:
-    """The task of one attempt at a policy; nothing in it is left to the worker's defaults."""
+def cleanup_task(
+    policy: CleanupPolicy,
+    *,
+    run: str,
+    attempt: int,
+    mode: task.Mode,
+    approve: str | None = None,
+    state: tuple[task.PastRun, ...] | None = None,
+) -> task.Task:
+    """The task of one attempt at a policy; nothing in it is left to the worker's defaults.
+
+    `approve` is the digest of the stored plan that it is to carry out; `state` the numbers of past runs, newest first,
+    None where nobody keeps them.
+    """
     spec, volume = policy.spec, policy.spec.target.volume
     context = spec.pod.security_context
     return task.Task(
@@ -41,6 +53,9 @@ def cleanup_task(policy: CleanupPolicy, *, run: str, attempt: int, mode: task.Mo
             fs_group=None if context is None else context.fs_group,
             hold_seconds=spec.hold_for.seconds,
             expect_marker=volume.expect_marker,
+            state=state,
+            approve=approve,
+            report=_report(policy),
         ),
     )
 
@@ -52,6 +67,14 @@ def _brakes(brakes: Brakes) -> task.Brakes:
         max_bytes=None if brakes.max_bytes is None else int(parse_quantity(brakes.max_bytes)),
         on_trip=brakes.on_trip,
     )
+
+
+def _report(policy: CleanupPolicy) -> str | None:
+    """Where reports and plans go in the pod: below the mount of their volume, and never outside it."""
+    report = policy.spec.report
+    if report is None:
+        return None
+    return names.REPORT_MOUNT if report.path is None else f"{names.REPORT_MOUNT}/{report.path}"
 
 
 def _rule(rule: CleanupRule) -> task.Rule:

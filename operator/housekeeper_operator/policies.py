@@ -10,13 +10,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from housekeeper_api import names, resolve, schedules
-from housekeeper_api.cleanup_policy import CleanupPolicy
+from housekeeper_api.cleanup_policy import CleanupPolicy, CleanupPolicySpec
 from housekeeper_api.durations import Duration
 from housekeeper_api.errors import InvalidResource
 from housekeeper_api.health_check import HealthCheck
-from housekeeper_api.task import Mode
-from housekeeper_operator.decisions.lifecycle import PolicyView
-from housekeeper_operator.decisions.views import Object, parse_time
+from housekeeper_api.task import Mode, PastRun
+from housekeeper_operator.decisions.step import PolicyView
+from housekeeper_operator.decisions.views import EPOCH, Object, parse_time, target_name
 from housekeeper_operator.desired.pod import Mount, WorkerImage, build_pod_template
 
 Model = CleanupPolicy | HealthCheck
@@ -65,10 +65,16 @@ class Policy:
         return None
 
     def mounts(self, mode: Mode) -> tuple[Mount, ...]:
-        """The claims of a run. Read-only but for the target of an enforcing one."""
+        """The claims of a run. Read-only but for the target of an enforcing one, and the reports."""
         if isinstance(self.model, CleanupPolicy):
-            claim = self.model.spec.target.volume.persistent_volume_claim.claim_name
-            return (Mount(names.TARGET_VOLUME, claim, names.TARGET_MOUNT, read_only=mode != "Enforce"),)
+            spec = self.model.spec
+            claim = spec.target.volume.persistent_volume_claim.claim_name
+            target = Mount(names.TARGET_VOLUME, claim, names.TARGET_MOUNT, read_only=mode != "Enforce")
+            if spec.report is None:
+                return (target,)
+            # A dry run writes its plan there too. Two writers are no harm: each has files of its own.
+            claim = spec.report.persistent_volume_claim.claim_name
+            return target, Mount(names.REPORT_VOLUME, claim, names.REPORT_MOUNT, read_only=False)
         return tuple(
             Mount(
                 f"volume-{volume.name}",
@@ -78,6 +84,14 @@ class Policy:
             )
             for volume in self.model.spec.volumes
         )
+
+    @property
+    def target(self) -> str:
+        """Claim and directory that a run works on, such as `backups/postgres`; empty for a check."""
+        if isinstance(self.model, CleanupPolicy):
+            volume = self.model.spec.target.volume
+            return target_name(volume.persistent_volume_claim.claim_name, volume.path or "")
+        return ""
 
     def template(self, mode: Mode, image: WorkerImage) -> Object:
         """The pod template of a run in `mode`."""
@@ -91,15 +105,34 @@ class Policy:
             options=options,
             mounts=self.mounts(mode),
             image=image,
+            scratch=isinstance(self.model, CleanupPolicy),
             timeout=span(spec.timeout),
             pending_timeout=span(spec.pending_timeout),
         )
 
-    def task(self, run: str, attempt: int, mode: Mode) -> str:
-        """The task of one attempt, as JSON."""
+    def task(self, run: str, attempt: int, mode: Mode, approve: str | None, status: Object) -> str:
+        """The task of one attempt, as JSON.
+
+        `approve` is the digest of the plan that it may carry out; `status` is the policy's, whose numbers of past runs
+        count if they are of the same target.
+        """
         if isinstance(self.model, CleanupPolicy):
-            return resolve.cleanup_task(self.model, run=run, attempt=attempt, mode=mode).to_json()
+            past = status.get("recentRuns") or () if status.get("recentTarget") == self.target else ()
+            return resolve.cleanup_task(
+                self.model,
+                run=run,
+                attempt=attempt,
+                mode=mode,
+                approve=approve,
+                state=tuple(_past_run(item) for item in past),
+            ).to_json()
         return resolve.health_task(self.model, run=run, attempt=attempt).to_json()
+
+
+def _past_run(item: Object) -> PastRun:
+    """One of `recentRuns`, as a worker reads it."""
+    time_ns = int((parse_time(item["time"]) or EPOCH).timestamp()) * 1_000_000_000
+    return PastRun(time_ns, item["scanned"], item["matched"], item["planned"], item["removed"])
 
 
 def span(duration: Duration | str) -> timedelta:
@@ -149,6 +182,7 @@ def view_of(policy: Policy, cron_job: Object | None, problem: str = "") -> Polic
         backoff=span(spec.retry.backoff),
         max_backoff=span(spec.retry.max_backoff),
         slots_since=parse_time(annotations.get(names.SLOTS_SINCE_ANNOTATION)),
+        hold_for=span(spec.hold_for) if isinstance(spec, CleanupPolicySpec) else timedelta(),
     )
 
 

@@ -44,6 +44,8 @@ class Settings:
     """HOUSEKEEPER_POD_NAME (required): name of this pod; the Lease and the Events name it."""
     worker_image_pull_policy: str = "IfNotPresent"
     """HOUSEKEEPER_WORKER_IMAGE_PULL_POLICY: Always, IfNotPresent or Never."""
+    worker_scratch_size: str = "4Gi"
+    """HOUSEKEEPER_WORKER_SCRATCH_SIZE: quantity that a pod may put aside on its node; 0: no limit."""
     namespaces: tuple[str, ...] = ()
     """HOUSEKEEPER_NAMESPACES: namespaces to serve, with commas between them. Empty: all of the cluster."""
     lease_name: str = "housekeeper"
@@ -134,6 +136,12 @@ def _image(text: str) -> str:
     return text
 
 
+def _size(text: str) -> str:
+    if not re.fullmatch(r"0|[1-9][0-9]{0,14}([KMGT]i?)?", text):
+        raise ValueError("write a quantity such as 500Mi or 4Gi, or 0 for no limit")
+    return "" if text == "0" else text
+
+
 def _address(text: str) -> Address:
     host, colon, port = text.rpartition(":")
     if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
@@ -146,6 +154,7 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "namespace": _namespace,
     "pod_name": _object_name,
     "worker_image_pull_policy": _one_of(PULL_POLICIES),
+    "worker_scratch_size": _size,
     "namespaces": _namespaces,
     "lease_name": _object_name,
     "lease_duration": _duration("5s", "5m"),

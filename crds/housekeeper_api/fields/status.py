@@ -34,6 +34,26 @@ class Condition(StatusModel):
 Conditions = Annotated[tuple[Condition, ...], Field(max_length=16), MapList("type")]
 
 
+MAX_TARGET = 1024
+"""Longest target of a run: a claim's name, a slash, and a path."""
+MAX_RECENT_RUNS = 10
+
+
+class RecentRun(StatusModel):
+    """Numbers of one concluded run, which the brakes compare the next plan with."""
+
+    time: Timestamp
+    """When it ended."""
+    scanned: Count
+    """Files seen."""
+    matched: Count
+    """Files that a rule selected."""
+    planned: Count
+    """Files that its plan would remove."""
+    removed: Count
+    """Files removed; in a dry run, that would be."""
+
+
 class LastRun(StatusModel):
     """Summary of the last finished run."""
 
@@ -49,6 +69,8 @@ class LastRun(StatusModel):
     """Files seen."""
     matched: Count | None = None
     """Files that a rule selected."""
+    planned: Count | None = None
+    """Files that its plan would remove."""
     removed: Count | None = None
     """Files removed."""
     bytes_freed: Count | None = None

@@ -104,6 +104,8 @@ def _root_schema(kind: type[Resource]) -> dict[str, Any]:
         "required": ["spec"],
         "properties": properties,
     }
-    if kind.constraints:
-        schema["x-kubernetes-validations"] = [rule.as_validation() for rule in kind.constraints]
+    rules = [rule.as_validation() for rule in kind.constraints]
+    rules += [rule.as_validation() for rule in kind.transitions]
+    if rules:
+        schema["x-kubernetes-validations"] = rules
     return schema

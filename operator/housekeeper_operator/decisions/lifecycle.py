@@ -3,7 +3,8 @@
     (new) ── Queued ──admit──▶ Admitted ──▶ Running ──▶ Succeeded | PartiallySucceeded | Failed | TimedOut
                ▲ │                 │           │
                │ └─▶ Skipped       └── Cancelling ──▶ Cancelled
-               └──── Backoff ◀──── (attempt failed, and another may mend it)
+               ├──── Backoff ◀──── (attempt failed, and another may mend it)
+               └──── Held ◀─────── (a brake tripped; `approval`) ──▶ Superseded | Expired
 
 Admission itself is the queue's (`admission`). Every step can be taken twice: the names of Jobs follow from the run, and
 the status says which attempt is under way.
@@ -17,9 +18,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from housekeeper_api.conditions import RunState
-from housekeeper_api.task import Mode
+from housekeeper_operator.decisions import approval
 from housekeeper_operator.decisions import outcome as outcomes
+from housekeeper_operator.decisions.approval import Successor
 from housekeeper_operator.decisions.outcome import Outcome
+from housekeeper_operator.decisions.step import Decision, PolicyView, failed
 from housekeeper_operator.decisions.views import JobView, PodView, RunView
 
 POLICY_GRACE: Final = timedelta(minutes=2)
@@ -36,52 +39,6 @@ STOP_GRACE: Final = timedelta(seconds=60)
 """How long a worker that is stopped for being overdue may take to end before that is told."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class PolicyView:
-    """What a run needs to know of its policy."""
-
-    uid: str
-    problem: str
-    """Why it cannot be carried out, or empty."""
-    mode: str
-    suspended: bool
-    timeout: timedelta
-    pending_timeout: timedelta
-    starting_deadline: timedelta
-    attempts: int
-    backoff: timedelta
-    max_backoff: timedelta
-    slots_since: datetime | None
-    """Slots before this are stale."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Decision:
-    """One step. Members are carried out in the order of their declaration."""
-
-    start_attempt: int = 0
-    """Make the Job of this attempt (from 1) and enter Queued."""
-    adopt_job: str = ""
-    """Enter Queued with this Job, which its CronJob made."""
-    stop_pod: PodView | None = None
-    """Lower this pod's deadline to 1 s, so that the kubelet ends it and it can still be read."""
-    delete_job: bool = False
-    """Delete the Job of the current attempt."""
-    settle_slots: bool = False
-    """Slots up to now are settled: none of them may fire."""
-    state: RunState | None = None
-    reason: str = ""
-    message: str = ""
-    outcome: Outcome | None = None
-    """Of the attempt that just ended."""
-    next_attempt: datetime | None = None
-    started: datetime | None = None
-    waiting: tuple[str, str] | None = None
-    """Reason and message of `status.queue`."""
-    again: datetime | None = None
-    """When to look again even if nothing is heard."""
-
-
 def decide(
     run: RunView,
     policy: PolicyView | None,
@@ -89,11 +46,13 @@ def decide(
     pods: Sequence[PodView],
     events: str,
     now: datetime,
+    *,
+    successor: Successor | None = None,
 ) -> Decision:
     """The next step of a run; none once it has ended.
 
     `job` is the Job of the current attempt, None when there is none. `pods` are that Job's. `events` is the newest
-    warning about what the attempt waits for, or empty.
+    warning about what the attempt waits for, or empty. `successor` is what replaces a held plan.
     """
     if run.terminal:
         return Decision()
@@ -104,6 +63,8 @@ def decide(
             return _queued(run, policy, job, now)
         case RunState.BACKOFF:
             return _backoff(run, policy, now)
+        case RunState.HELD:
+            return approval.held(run, policy, successor, now)
         case _:
             return _active(run, policy, job, pods, events, now)
 
@@ -133,11 +94,6 @@ def slot_problem(
     return None
 
 
-def effective_mode(run_mode: str | None, policy_mode: str) -> Mode:
-    """The drier of both."""
-    return "Enforce" if policy_mode == "Enforce" and run_mode != "DryRun" else "DryRun"
-
-
 def _new(run: RunView, policy: PolicyView | None, job: JobView | None, now: datetime) -> Decision:
     if run.cancel:
         return Decision(
@@ -151,7 +107,7 @@ def _new(run: RunView, policy: PolicyView | None, job: JobView | None, now: date
             message = f"{run.policy_kind} {run.policy} does not exist (yet) in namespace {run.namespace}."
             again = min(now + POLICY_POLL, run.created + POLICY_GRACE)
             return Decision(waiting=("PolicyNotFound", message), again=again)
-        return _failed("PolicyNotFound", f"There is no {run.policy_kind} {run.policy} in namespace {run.namespace}.")
+        return failed("PolicyNotFound", f"There is no {run.policy_kind} {run.policy} in namespace {run.namespace}.")
     if run.of_slot:
         if job is None or job.deleting:
             return Decision(
@@ -161,16 +117,23 @@ def _new(run: RunView, policy: PolicyView | None, job: JobView | None, now: date
             return Decision(delete_job=True, state=RunState.SKIPPED, reason=problem[0], message=problem[1])
     if policy.problem:
         return _invalid(run, policy)
-    if run.mode == "Enforce" and policy.mode == "DryRun":
-        message = (
-            f"{run.policy_kind} {run.policy} is in mode DryRun, and a run is never less dry than its policy. "
-            "Set spec.mode: Enforce in the policy first."
-        )
-        return dataclasses.replace(_failed("LessDryThanPolicy", message), delete_job=True)
+    if (refused := less_dry(run, policy)) is not None:
+        return refused
     if job is not None and not job.deleting:
         # Made by the CronJob for a slot, or from it by hand (`kubectl create job --from=cronjob/…`).
         return Decision(adopt_job=job.name)
     return Decision(start_attempt=1)
+
+
+def less_dry(run: RunView, policy: PolicyView) -> Decision | None:
+    """The end of a run that would remove something although its policy is dry; None where that is not so."""
+    if policy.mode != "DryRun" or (run.mode != "Enforce" and run.approve is None):
+        return None
+    message = (
+        f"{run.policy_kind} {run.policy} is in mode DryRun, and a run is never less dry than its policy. "
+        "Set spec.mode: Enforce in the policy first."
+    )
+    return dataclasses.replace(failed("LessDryThanPolicy", message), delete_job=True)
 
 
 def _queued(run: RunView, policy: PolicyView | None, job: JobView | None, now: datetime) -> Decision:
@@ -200,6 +163,9 @@ def _queued(run: RunView, policy: PolicyView | None, job: JobView | None, now: d
         return Decision(delete_job=True, state=RunState.SKIPPED, reason=problem[0], message=problem[1])
     if policy.problem:
         return _invalid(run, policy)
+    if run.approve is not None and (refused := less_dry(run, policy)) is not None:
+        # The policy became dry while the approved plan was queued: it is not rehearsed instead.
+        return refused
     if first_of_slot and run.slot is not None:
         return Decision(again=run.slot + policy.starting_deadline + timedelta(seconds=1))
     return Decision()
@@ -319,12 +285,14 @@ def _pending(run: RunView, policy: PolicyView | None, pod: PodView | None, event
 def _ended(run: RunView, policy: PolicyView | None, outcome: Outcome, now: datetime) -> Decision:
     if run.cancel:
         return _ended_cancelled(outcome)
-    if policy is not None and outcome.retryable and run.attempt < policy.attempts:
-        wait = backoff(run.attempt, policy.backoff, policy.max_backoff)
+    if outcome.state is RunState.HELD:
+        outcome = approval.judged(run, policy, outcome, now)
+    if policy is not None and outcome.retryable and run.tries < policy.attempts:
+        wait = backoff(run.tries, policy.backoff, policy.max_backoff)
         return Decision(
             state=RunState.BACKOFF,
             reason=outcome.reason,
-            message=f"Attempt {run.attempt} of {policy.attempts} failed ({outcome.reason}): {outcome.message}",
+            message=f"Attempt {run.tries} of {policy.attempts} failed ({outcome.reason}): {outcome.message}",
             outcome=outcome,
             next_attempt=now + wait,
             again=now + wait,
@@ -334,7 +302,7 @@ def _ended(run: RunView, policy: PolicyView | None, outcome: Outcome, now: datet
 
 def _ended_cancelled(outcome: Outcome) -> Decision:
     """What was finished before the cancel took hold stands as it is; all else counts as cancelled."""
-    if outcome.state not in {RunState.FAILED, RunState.TIMED_OUT}:
+    if outcome.state not in {RunState.FAILED, RunState.TIMED_OUT, RunState.HELD}:
         return Decision(state=outcome.state, reason=outcome.reason, message=outcome.message, outcome=outcome)
     if outcome.said:
         message = f"Cancelled. {outcome.said}"
@@ -362,8 +330,4 @@ def is_left_over(job: JobView, pods: Sequence[PodView]) -> bool:
 
 def _invalid(run: RunView, policy: PolicyView) -> Decision:
     message = f"{run.policy_kind} {run.policy} cannot be carried out: {policy.problem}"
-    return dataclasses.replace(_failed("InvalidSpec", message), delete_job=True)
-
-
-def _failed(reason: str, message: str) -> Decision:
-    return Decision(state=RunState.FAILED, reason=reason, message=message)
+    return dataclasses.replace(failed("InvalidSpec", message), delete_job=True)

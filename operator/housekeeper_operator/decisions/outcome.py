@@ -29,7 +29,7 @@ class Outcome:
     """How one attempt ended."""
 
     state: RunState
-    """The state that the run takes when no further attempt follows."""
+    """The state that the run takes when no further attempt follows. Held: if its plan can be approved (`approval`)."""
     reason: str
     """CamelCase cause: OOMKilled, Evicted, ImagePullBackOff, PermissionDenied …"""
     message: str
@@ -47,7 +47,7 @@ STATES: Final = {
     "Failed": RunState.FAILED,
     "TimedOut": RunState.TIMED_OUT,
     "Cancelled": RunState.FAILED,
-    "Held": RunState.FAILED,
+    "Held": RunState.HELD,
     "CouldNotRun": RunState.FAILED,
 }
 RETRYABLE: Final = frozenset({"Failed", "TimedOut", "Cancelled"})

@@ -46,6 +46,22 @@ def running(runs: Iterable[RunView], generation: int) -> Object:
     )
 
 
+def held(runs: Iterable[RunView], generation: int) -> Object:
+    """`Held`: whether a plan waits for approval."""
+    waiting = sorted((run for run in runs if run.state is RunState.HELD), key=lambda run: (run.created, run.name))
+    if waiting:
+        return conditions.make(
+            ConditionType.HELD,
+            status=True,
+            reason="PlanHeld",
+            message=f"Run {waiting[-1].name}: {waiting[-1].message}",
+            generation=generation,
+        )
+    return conditions.make(
+        ConditionType.HELD, status=False, reason="NothingHeld", message="No plan is held.", generation=generation
+    )
+
+
 def degraded(status: dict[str, Any], generation: int) -> Object:
     """`Degraded`: whether the last run that ended failed."""
     last = status.get("lastRun")

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from housekeeper_api.conditions import GOOD_STATES, TERMINAL_STATES, ConditionType, RunState
+from housekeeper_api.maintenance_run import MAX_ATTEMPTS
 from housekeeper_api.quantities import format_bytes
 from housekeeper_operator.decisions import conditions
-from housekeeper_operator.decisions.lifecycle import Decision
 from housekeeper_operator.decisions.outcome import word
-from housekeeper_operator.decisions.views import Object, PodView, RunView, format_time
+from housekeeper_operator.decisions.step import Decision
+from housekeeper_operator.decisions.views import Object, PodView, RunView, format_time, parse_time
 
 MAX_ATTEMPT_MESSAGE = 512
 MAX_PODS = 10
 QUEUED_MESSAGE = "Waits for admission."
+_TOLD_IN_QUEUE: Final = frozenset({RunState.SKIPPED, RunState.CANCELLED, RunState.FAILED})
+"""States whose cause `status.queue` goes on telling where the run ended without an attempt."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Started:
+    """What a Job was started with."""
+
+    mode: str
+    target: str = ""
+    """Claim and directory, or empty for a check."""
+    approved: str = ""
+    """Digest of the approved plan, or empty."""
 
 
 def status_after(run: Object, view: RunView, decision: Decision, pods: list[PodView], now: datetime) -> Object:
@@ -46,7 +61,7 @@ def status_after(run: Object, view: RunView, decision: Decision, pods: list[PodV
     if decision.started is not None and not old_status.get("startTime"):
         status["startTime"] = format_time(decision.started)
     if attempts != [dict(item) for item in view.attempts]:
-        status["attempts"] = attempts[-10:]
+        status["attempts"] = attempts[-MAX_ATTEMPTS:]
     if decision.waiting is not None and decision.waiting != (view.queue_reason, view.queue_message):
         status["queue"] = {"reason": decision.waiting[0], "message": decision.waiting[1][:MAX_ATTEMPT_MESSAGE]}
     if decision.next_attempt is not None:
@@ -63,16 +78,21 @@ def queued_again(run: Object, view: RunView, job: str, now: datetime) -> Object:
         attempts[-1] = {"job": job}
     else:
         attempts.append({"job": job})
-    return {"attempts": attempts[-10:]} | _state(run, view, RunState.QUEUED, Decision(message=QUEUED_MESSAGE), now)
+    return {"attempts": attempts[-MAX_ATTEMPTS:]} | _state(
+        run, view, RunState.QUEUED, Decision(message=QUEUED_MESSAGE), now
+    )
 
 
-def admitted(run: Object, view: RunView, mode: str, now: datetime) -> Object:
+def admitted(run: Object, view: RunView, started: Started, now: datetime) -> Object:
     """The status when the Job was started."""
     attempts = [dict(item) for item in view.attempts]
     attempts[-1]["startTime"] = format_time(now)
-    return {"attempts": attempts, "mode": mode, "queue": None} | _state(
-        run, view, RunState.ADMITTED, Decision(message="Its Job was started."), now
-    )
+    if started.approved:
+        attempts[-1]["approved"] = started.approved
+    status = {"attempts": attempts, "mode": started.mode, "queue": None}
+    if started.target:
+        status["target"] = started.target
+    return status | _state(run, view, RunState.ADMITTED, Decision(message="Its Job was started."), now)
 
 
 def recorded(run: Object, counted: bool, now: datetime) -> Object:
@@ -116,15 +136,27 @@ def _state(run: Object, view: RunView, state: RunState, decision: Decision, now:
     started = view.started or decision.started
     ended = decision.outcome.finished if decision.outcome is not None else None
     completed = ended or now
+    took = completed - started - _held_for(view, completed) if started is not None else timedelta()
     changed |= {
         "completionTime": format_time(completed),
-        "durationSeconds": max(0, int((completed - started).total_seconds())) if started is not None else 0,
+        "durationSeconds": max(0, int(took.total_seconds())),
     }
-    if state in {RunState.SKIPPED, RunState.CANCELLED, RunState.FAILED} and decision.outcome is None:
+    if state in _TOLD_IN_QUEUE and decision.outcome is None:
         changed["queue"] = {"reason": decision.reason, "message": decision.message[:MAX_ATTEMPT_MESSAGE]}
     else:
         changed["queue"] = None
     return changed
+
+
+def _held_for(view: RunView, completed: datetime) -> timedelta:
+    """How long its plan was held: days in which nobody worked are no duration of the run."""
+    held = timedelta()
+    for number, attempt in enumerate(view.attempts):
+        since = parse_time(attempt.get("completionTime"))
+        if attempt.get("result") == RunState.HELD and since is not None:
+            following = view.attempts[number + 1] if number + 1 < len(view.attempts) else {}
+            held += max(timedelta(), (parse_time(following.get("startTime")) or completed) - since)
+    return held
 
 
 def _pods(pods: Iterable[PodView]) -> list[Object]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from housekeeper_api.conditions import GOOD_STATES, RunState
+from housekeeper_api.fields.status import MAX_RECENT_RUNS
 from housekeeper_api.quantities import format_bytes
 from housekeeper_operator.decisions.views import Object, RunView, format_time
 
@@ -56,8 +57,8 @@ def count(status: Object, runs: Iterable[tuple[RunView, Object]]) -> Object:
 def count_run(status: Object, view: RunView, run: Object) -> Object:
     """`status` with an ended run counted; `status` itself when it was already. The ring is not cut here.
 
-    Skipped and cancelled runs are told (`lastSkip`, `lastRun`) and enter no total. A dry run removes nothing, so it
-    adds nothing to `removed` and `bytesFreed`.
+    Skipped and cancelled runs are told (`lastSkip`, `lastRun`) and enter no total. A superseded one is told by the run
+    that superseded it. A dry run removes nothing, so it adds nothing to `removed` and `bytesFreed`.
     """
     counted = list(status.get("recordedRuns") or ())
     if view.uid in counted:
@@ -75,6 +76,8 @@ def count_run(status: Object, view: RunView, run: Object) -> Object:
         return after
     if view.slot is not None:
         after["lastScheduleTime"] = _later(format_time(view.slot), status.get("lastScheduleTime"))
+    if view.state is RunState.SUPERSEDED:
+        return after
     if ended >= (status.get("lastRunTime") or ended):
         after["lastRun"] = last_run(view, run)
         after["lastRunTime"] = ended
@@ -92,8 +95,21 @@ def count_run(status: Object, view: RunView, run: Object) -> Object:
         removed, freed = removed_and_freed(run)
         totals["removed"] += removed
         totals["bytesFreed"] += freed
+        after |= _recent(status, view, run)
     after["totals"] = totals
     return after
+
+
+def _recent(status: Object, view: RunView, run: Object) -> Object:
+    """`recentRuns` with a run that succeeded in front; of another target than those before it, it is the first."""
+    told = run.get("status") or {}
+    cleanup, target = (told.get("result") or {}).get("cleanup"), told.get("target")
+    if view.state not in GOOD_STATES or not cleanup or not target:
+        return {}
+    numbers: Object = {member: int(cleanup.get(member, 0)) for member in ("scanned", "matched", "planned", "removed")}
+    item = {"time": format_time(view.admitted or view.completed or view.created), **numbers}
+    before = list(status.get("recentRuns") or ()) if status.get("recentTarget") == target else []
+    return {"recentTarget": target, "recentRuns": [item, *before][:MAX_RECENT_RUNS]}
 
 
 def _later(this: str, other: str | None) -> str:
@@ -131,6 +147,8 @@ def last_run(view: RunView, run: Object) -> Object:
         summary["mode"] = status.get("mode", "DryRun")
         for member in ("scanned", "matched", "removed", "bytesFreed"):
             summary[member] = int(cleanup.get(member, 0))
+        if "planned" in cleanup:
+            summary["planned"] = int(cleanup["planned"])
         summary["freed"] = format_bytes(summary["bytesFreed"])
         summary["errors"] = int(cleanup.get("errorCount", 0))
     return summary

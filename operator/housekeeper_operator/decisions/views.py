@@ -201,6 +201,11 @@ def target_claim(pod_spec: Object) -> str:
     return ""
 
 
+def target_name(claim: str, path: str) -> str:
+    """Claim and directory as `status.target` names them: `backups/postgres`."""
+    return f"{claim}/{path}" if path else claim
+
+
 def _timeout_of_task(job_spec: Object) -> timedelta | None:
     metadata = (job_spec.get("template") or {}).get("metadata") or {}
     task = (metadata.get("annotations") or {}).get(names.TASK_ANNOTATION)
@@ -222,6 +227,8 @@ class RunView:
     policy: str
     mode: str | None
     cancel: bool
+    approve: str | None
+    """Digest of the plan that a person approved."""
     trigger: str
     state: RunState | None
     """None: no reconcile has seen it yet."""
@@ -236,6 +243,10 @@ class RunView:
     completed: datetime | None
     queue_reason: str
     queue_message: str
+    carried_mode: str
+    """Mode in which it was carried out, or empty."""
+    digest: str
+    """Of the plan of the last attempt that told one, or empty."""
 
     @property
     def active(self) -> bool:
@@ -263,6 +274,22 @@ class RunView:
         return len(self.attempts)
 
     @property
+    def tries(self) -> int:
+        """Number of the current attempt since the last held plan, from 1: an approval is tried as often as a run."""
+        held = [number for number, attempt in enumerate(self.attempts) if attempt.get("result") == RunState.HELD]
+        return len(self.attempts) - (held[-1] + 1 if held else 0)
+
+    @property
+    def approved(self) -> str:
+        """Digest of the approved plan that the current attempt was given, or empty."""
+        return str(self.attempts[-1].get("approved") or "") if self.attempts else ""
+
+    @property
+    def attempt_ended(self) -> datetime | None:
+        """When the current attempt ended."""
+        return parse_time(self.attempts[-1].get("completionTime")) if self.attempts else None
+
+    @property
     def job(self) -> str:
         """Name of the Job of the current attempt, or empty."""
         return str(self.attempts[-1]["job"]) if self.attempts else ""
@@ -284,6 +311,7 @@ class RunView:
             policy=spec["policyRef"]["name"],
             mode=spec.get("mode"),
             cancel=bool(spec.get("cancel")),
+            approve=spec.get("approve"),
             trigger=spec.get("trigger", "Manual"),
             state=_state(succeeded),
             message=succeeded.get("message", ""),
@@ -296,6 +324,8 @@ class RunView:
             completed=parse_time(status.get("completionTime")),
             queue_reason=queue.get("reason", ""),
             queue_message=queue.get("message", ""),
+            carried_mode=status.get("mode", ""),
+            digest=((status.get("result") or {}).get("cleanup") or {}).get("planDigest", ""),
         )
 
 

@@ -42,10 +42,12 @@ class Mount:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WorkerImage:
-    """The image of the worker, as the chart names it."""
+    """The worker as the chart names it: its image, and what it may use of a node."""
 
     image: str
     pull_policy: str
+    scratch_size: str = ""
+    """Most that a worker may put aside on its node, a quantity; empty: as much as the node has."""
 
 
 def build_pod_template(
@@ -55,13 +57,15 @@ def build_pod_template(
     options: Object,
     mounts: tuple[Mount, ...],
     image: WorkerImage,
+    scratch: bool,
     timeout: timedelta,
     pending_timeout: timedelta,
 ) -> Object:
     """The `template` of a worker's Job.
 
     `options` is `spec.pod` of the policy in the API's own spelling. The task is not in it: the admitting patch adds
-    that as an annotation, which the downward API shows to the container as a file.
+    that as an annotation, which the downward API shows to the container as a file. With `scratch` it has an empty
+    directory for what does not fit in memory.
     """
     wanted = options.get("securityContext") or {}
     user = wanted.get("runAsUser", DEFAULT_USER)
@@ -95,6 +99,7 @@ def build_pod_template(
                 "volumeMounts": [
                     {"name": "task", "mountPath": names.TASK_DIRECTORY, "readOnly": True},
                     *(_mount(mount) for mount in mounts),
+                    *([{"name": names.SCRATCH_VOLUME, "mountPath": names.SCRATCH_MOUNT}] if scratch else []),
                 ],
             }
         ],
@@ -121,6 +126,7 @@ def build_pod_template(
                 },
             },
             *(_volume(mount) for mount in mounts),
+            *([_scratch(image.scratch_size)] if scratch else []),
         ],
     }
     for member in ("nodeSelector", "tolerations", "priorityClassName", "imagePullSecrets"):
@@ -150,6 +156,10 @@ def _mount(mount: Mount) -> Object:
         # The kernel then holds a dry run to its word, for mounts below the volume's root too.
         mounted |= {"readOnly": True, "recursiveReadOnly": "IfPossible"}
     return mounted
+
+
+def _scratch(size: str) -> Object:
+    return {"name": names.SCRATCH_VOLUME, "emptyDir": {"sizeLimit": size} if size else {}}
 
 
 def _volume(mount: Mount) -> Object:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from housekeeper_api import names
+from housekeeper_api.conditions import RunState
 from housekeeper_operator.cluster import kinds
 from housekeeper_operator.cluster.errors import AlreadyExists, NotFound
 from housekeeper_operator.context import Context
@@ -99,7 +100,8 @@ class JobReconciler:
             run = RunView.of(obj)
             on_cron_job = run.job in {"", run.name}
             both_slots = run.slot is not None and job.slot is not None and run.name != job.name
-            open_attempt = not run.terminal and run.next_attempt is None
+            # A held plan waits for a person; its Job has ended, and its schedule goes on.
+            open_attempt = not run.terminal and run.state is not RunState.HELD and run.next_attempt is None
             if both_slots and on_cron_job and open_attempt:
                 self._context.queue.add(Key(names.MAINTENANCE_RUN, run.namespace, run.name))
                 return True

@@ -7,7 +7,7 @@ from housekeeper_api.errors import InvalidResource
 from housekeeper_operator import policies
 from housekeeper_operator.cluster import kinds
 from housekeeper_operator.cluster.store import Store
-from housekeeper_operator.decisions.lifecycle import PolicyView
+from housekeeper_operator.decisions.step import PolicyView
 from housekeeper_operator.decisions.views import Object, RunView, controller_of, is_controlled_by
 
 

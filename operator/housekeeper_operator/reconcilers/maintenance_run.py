@@ -5,14 +5,16 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from housekeeper_api import names
-from housekeeper_api.conditions import TERMINAL_STATES, RunState
+from housekeeper_api.conditions import GOOD_STATES, IDLE_STATES, TERMINAL_STATES, RunState
 from housekeeper_api.task import Task, TaskError
 from housekeeper_operator import policies
 from housekeeper_operator.cluster import kinds
 from housekeeper_operator.cluster.errors import AlreadyExists, Invalid, NotFound
 from housekeeper_operator.context import Context
 from housekeeper_operator.decisions import lifecycle, run_status
-from housekeeper_operator.decisions.lifecycle import Decision
+from housekeeper_operator.decisions.approval import Successor, successor_of
+from housekeeper_operator.decisions.run_status import Started
+from housekeeper_operator.decisions.step import Decision, effective_mode
 from housekeeper_operator.decisions.views import (
     JobView,
     Object,
@@ -21,6 +23,7 @@ from housekeeper_operator.decisions.views import (
     controller_of,
     format_time,
     is_controlled_by,
+    target_name,
 )
 from housekeeper_operator.desired.job import build_job
 from housekeeper_operator.desired.pod import WorkerImage
@@ -49,17 +52,32 @@ class RunReconciler:
             run = await self._own(run, found[0], found[1])
         policy = lookup.view_of_policy(self._context.store, *found) if found is not None else None
         job = lookup.job_of_run(self._context.store, run, view)
-        if job is None and (view.job or view.of_slot):
+        if job is None and (view.job or view.of_slot) and view.state is not RunState.HELD:
             job = await self._job_in_the_api(run, view)
         pods = [PodView.of(pod) for pod in lookup.pods_of_job(self._context.store, job)] if job is not None else []
         if job is not None and not pods and view.active and JobView.of(job).finished is not None:
             pods = await self._pods_in_the_api(job)
         events = await self._warnings(view, job, pods) if view.active else ""
         decision = lifecycle.decide(
-            view, policy, JobView.of(job) if job is not None else None, pods, events, self._context.now()
+            view,
+            policy,
+            JobView.of(job) if job is not None else None,
+            pods,
+            events,
+            self._context.now(),
+            successor=self._successor(view, found),
         )
+        if view.state is RunState.HELD and job is not None:
+            await self._mark_job(view, job)
         await self._apply(run, view, decision, found, job, pods)
         return decision.again
+
+    def _successor(self, view: RunView, found: tuple[names.PolicyKind, Object] | None) -> Successor | None:
+        """What replaces the held plan of a run, if it has one and something does."""
+        if view.state is not RunState.HELD or found is None:
+            return None
+        others = self._context.store.owned_by(found[1]["metadata"]["uid"], names.MAINTENANCE_RUN)
+        return successor_of(view, map(RunView.of, others))
 
     async def _own(self, run: Object, kind: names.PolicyKind, policy: Object) -> Object:
         """Make the policy the owner of a run that a user made, so that both go together."""
@@ -128,7 +146,7 @@ class RunReconciler:
             await settle_slots(self._context, *found)
         if decision.state is RunState.ADMITTED and job is not None:
             # Started by an operator that ended before it could say so.
-            status = run_status.admitted(run, view, mode_of(job), self._context.now())
+            status = run_status.admitted(run, view, started_with(job), self._context.now())
         else:
             status = run_status.status_after(run, view, decision, pods, self._context.now())
         if status:
@@ -156,7 +174,7 @@ class RunReconciler:
         """Make the suspended Job of an attempt, then say so. Twice is once: its name follows from the run."""
         kind, policy_object = found
         policy = policies.parse(kind, policy_object)
-        mode = lifecycle.effective_mode(view.mode, policy.mode)
+        mode = effective_mode(view.mode, policy.mode)
         template = policy.template(mode, worker_image(self._context))
         job = build_job(view, kind, template, attempt)
         try:
@@ -180,6 +198,8 @@ class RunReconciler:
             resource_version=run["metadata"]["resourceVersion"],
         )
         self._context.queue.add(QUEUE_KEY)
+        if view.state is RunState.HELD:
+            self._event(run, found, "Approved", f"{view.name}: its plan {view.approve} is approved.", good=True)
 
     async def _fail(self, run: Object, view: RunView, reason: str, message: str) -> None:
         decision = Decision(state=RunState.FAILED, reason=reason, message=message)
@@ -198,18 +218,35 @@ class RunReconciler:
         self, run: Object, view: RunView, decision: Decision, found: tuple[names.PolicyKind, Object] | None
     ) -> None:
         state = decision.state
-        if state is None or (state not in TERMINAL_STATES and state is not RunState.BACKOFF):
+        if state is None or (state not in TERMINAL_STATES and state not in {RunState.BACKOFF, RunState.HELD}):
             return
-        good = state in {RunState.SUCCEEDED, RunState.PARTIALLY_SUCCEEDED, RunState.CANCELLED, RunState.SKIPPED}
+        reason = decision.reason if state is RunState.SKIPPED else str(state)
+        self._event(run, found, reason, f"{view.name}: {decision.message}", good=state in GOOD_STATES | IDLE_STATES)
+
+    def _event(
+        self, run: Object, found: tuple[names.PolicyKind, Object] | None, reason: str, note: str, *, good: bool
+    ) -> None:
+        """An Event about the run, and about its policy."""
         for regarding in (run, found[1] if found is not None else None):
             if regarding is not None:
                 self._context.recorder.event(
-                    regarding,
-                    type="Normal" if good else "Warning",
-                    reason=decision.reason if state is RunState.SKIPPED else str(state),
-                    action="Run",
-                    note=f"{view.name}: {decision.message}",
+                    regarding, type="Normal" if good else "Warning", reason=reason, action="Run", note=note
                 )
+
+    async def _mark_job(self, view: RunView, job: Object) -> None:
+        """Its result is taken: it is never adopted again, and goes after a while."""
+        if JobView.of(job).recorded or JobView.of(job).finished is None:
+            return
+        patch = {
+            "metadata": {"labels": {names.RECORDED_LABEL: "true"}},
+            "spec": {"ttlSecondsAfterFinished": int(self._context.settings.job_ttl)},
+        }
+        try:
+            await self._context.cluster.patch(kinds.JOB, view.namespace, job["metadata"]["name"], patch)
+        except NotFound:
+            return
+        # The history may have waited for the mark before it let this run go.
+        self._context.queue.add(Key(view.policy_kind, view.namespace, view.policy))
 
     async def _after_end(self, run: Object, view: RunView) -> datetime | None:
         """A run that has ended: its policy counts it; its Job gets a TTL; in the end it is removed itself."""
@@ -235,17 +272,8 @@ class RunReconciler:
                 resource_version=run["metadata"]["resourceVersion"],
             )
             return None
-        if job is not None and not JobView.of(job).recorded and JobView.of(job).finished is not None:
-            patch = {
-                "metadata": {"labels": {names.RECORDED_LABEL: "true"}},
-                "spec": {"ttlSecondsAfterFinished": int(self._context.settings.job_ttl)},
-            }
-            try:
-                await self._context.cluster.patch(kinds.JOB, view.namespace, job["metadata"]["name"], patch)
-            except NotFound:
-                return None
-            # The history may have waited for the mark before it let this run go.
-            self._context.queue.add(Key(view.policy_kind, view.namespace, view.policy))
+        if job is not None:
+            await self._mark_job(view, job)
         due = (view.completed or view.created) + policies.span(str(run["spec"].get("ttl") or "7d"))
         if self._context.now() < due:
             return due
@@ -253,18 +281,23 @@ class RunReconciler:
         return None
 
 
-def mode_of(job: Object) -> str:
-    """The mode of the task that a started Job carries."""
+def started_with(job: Object) -> Started:
+    """What the task says that a started Job carries."""
     annotations = job["spec"]["template"]["metadata"].get("annotations") or {}
     try:
-        return Task.from_json(annotations.get(names.TASK_ANNOTATION, "")).mode
+        task = Task.from_json(annotations.get(names.TASK_ANNOTATION, ""))
     except TaskError:
-        return "DryRun"
+        return Started("DryRun")
+    if task.cleanup is None:
+        return Started(task.mode)
+    target = target_name(JobView.of(job).target_claim, task.cleanup.path)
+    return Started(task.mode, target, task.cleanup.approve or "")
 
 
 def worker_image(context: Context) -> WorkerImage:
     """The worker's image, as the operator was told."""
-    return WorkerImage(context.settings.worker_image, context.settings.worker_image_pull_policy)
+    settings = context.settings
+    return WorkerImage(settings.worker_image, settings.worker_image_pull_policy, settings.worker_scratch_size)
 
 
 async def settle_slots(context: Context, kind: names.PolicyKind, policy: Object) -> None:

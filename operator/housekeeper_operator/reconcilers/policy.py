@@ -178,6 +178,8 @@ class PolicyReconciler:
             policy_status.running((view for view, _ in runs), generation),
             policy_status.degraded(status, generation),
         ]
+        if self._kind == names.CLEANUP_POLICY:
+            wanted.append(policy_status.held((view for view, _ in runs), generation))
         if policy is not None and isinstance(policy.model, HealthCheck):
             wanted.append(self._healthy(status, policy.model, generation))
         status["conditions"] = conditions.merged(before.get("conditions") or [], wanted, now)
@@ -284,6 +286,9 @@ class PolicyReconciler:
             policy=meta["name"],
             succeeded_at=parse_time(status.get("lastSuccessTime")),
         )
+        if self._kind == names.CLEANUP_POLICY:
+            held = (condition(obj, ConditionType.HELD) or {}).get("status") == "True"
+            self._context.metrics.plan_held.labels(meta["namespace"], meta["name"]).set(held)
         if self._kind == names.HEALTH_CHECK:
             show_checks(
                 self._context.metrics,

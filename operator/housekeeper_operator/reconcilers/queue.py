@@ -18,6 +18,8 @@ from housekeeper_operator.cluster.errors import AlreadyExists, Conflict, Forbidd
 from housekeeper_operator.context import Context
 from housekeeper_operator.decisions import lifecycle, run_status
 from housekeeper_operator.decisions.admission import Entry, Verdict, admit
+from housekeeper_operator.decisions.run_status import Started
+from housekeeper_operator.decisions.step import Decision, effective_mode
 from housekeeper_operator.decisions.views import (
     JobView,
     Object,
@@ -172,7 +174,7 @@ class QueueReconciler:
     async def _refuse(self, run: Object, view: RunView, error: Invalid) -> None:
         """The API server will never take it: the run fails with its words, and the others are not kept waiting."""
         message = f"The API server refuses to start its Job: {error}"
-        decision = lifecycle.Decision(state=RunState.FAILED, reason="InvalidSpec", message=message)
+        decision = Decision(state=RunState.FAILED, reason="InvalidSpec", message=message)
         try:
             await self._context.cluster.patch(
                 names.MAINTENANCE_RUN,
@@ -198,12 +200,16 @@ class QueueReconciler:
         if view.cancel or stale:
             self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
             return _Start.REFUSED
-        mode = lifecycle.effective_mode(view.mode, policy.mode)
+        mode = effective_mode(view.mode, policy.mode)
+        if view.approve is not None and mode != "Enforce":
+            self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
+            return _Start.REFUSED
         template = policy.template(mode, worker_image(self._context))
         if JobView.of(job).template_hash != template_hash(template):
             await self._replace(run, view, policy, job, template)
             return _Start.LATER
-        patch = build_admission(view, job, template, policy.task(view.name, max(1, view.attempt), mode))
+        task = policy.task(view.name, max(1, view.attempt), mode, view.approve, found[1].get("status") or {})
+        patch = build_admission(view, job, template, task)
         try:
             await self._context.cluster.patch(
                 kinds.JOB,
@@ -215,11 +221,12 @@ class QueueReconciler:
         except NotFound:
             self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
             return _Start.REFUSED
+        started = Started(mode, policy.target, view.approve or "")
         await self._context.cluster.patch(
             names.MAINTENANCE_RUN,
             view.namespace,
             view.name,
-            {"status": run_status.admitted(run, view, mode, self._context.now())},
+            {"status": run_status.admitted(run, view, started, self._context.now())},
             subresource="status",
             resource_version=run["metadata"]["resourceVersion"],
         )

@@ -105,7 +105,8 @@ class Metrics:
         )
         self.run_duration = self._histogram(
             "housekeeper_run_duration_seconds",
-            "Time from the first start of a run's worker to its end, waits between attempts included.",
+            "Time from the first start of a run's worker to its end, with the waits between attempts, and without the "
+            "time in which its plan was held.",
             ("kind",),
             _RUN_BUCKETS,
         )
@@ -124,6 +125,11 @@ class Metrics:
         )
         self.runs_queued = self._gauge("housekeeper_runs_queued", "Runs that wait for admission.")
         self.runs_active = self._gauge("housekeeper_runs_active", "Runs admitted and not yet finished.")
+        self.plan_held = self._gauge(
+            "housekeeper_plan_held",
+            "1 while a plan of the policy is held by a brake and waits for approval, else 0.",
+            ("namespace", "policy"),
+        )
         self.check_result = self._gauge(
             "housekeeper_check_result",
             "Latest result of a check: 0 Passed, 1 Warning, 2 Failed, -1 Unknown.",

@@ -84,6 +84,7 @@ def test_the_task_of_a_policy_says_everything() -> None:
             "fsGroup": 2000,
             "holdSeconds": 31_536_000.0,
             "expectMarker": "postgres/.volume-id",
+            "report": "/report/housekeeper",
         },
     }
     assert Task.from_json(task.to_json()) == task

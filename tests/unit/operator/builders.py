@@ -16,7 +16,7 @@ from typing import Any, Self
 from housekeeper_api import names
 from housekeeper_api.conditions import GOOD_STATES, TERMINAL_STATES, RunState
 from housekeeper_api.result import Cleanup, Result
-from housekeeper_operator.decisions.lifecycle import PolicyView
+from housekeeper_operator.decisions.step import PolicyView
 from housekeeper_operator.decisions.views import JobView, Object, PodView, RunView, format_time
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
@@ -153,6 +153,9 @@ class RunBuilder(Builder):
     def cancelled(self) -> Self:
         return self._with("spec", "cancel", value=True)
 
+    def approving(self, digest: str) -> Self:
+        return self._with("spec", "approve", value=digest)
+
     def slot(self, when: datetime) -> Self:
         """Made by the schedule."""
         scheduled = self._with("spec", "trigger", value="Schedule")
@@ -177,6 +180,16 @@ class RunBuilder(Builder):
     def backoff(self, until: datetime) -> Self:
         ended = self.attempt("job-1", completionTime=format_time(ago(seconds=30)), result="Failed", reason="Killed")
         return ended.state(RunState.BACKOFF).status(nextAttemptTime=format_time(until))
+
+    def held(self, since: datetime, digest: str, *, approved: str = "", job: str = "job-1") -> Self:
+        """An enforcing run whose plan is held; `approved`: the plan that this attempt was given."""
+        given = {"approved": approved} if approved else {}
+        started = format_time(since - timedelta(minutes=1))
+        attempt = self.attempt(job, startTime=started, completionTime=format_time(since), result="Held", **given)
+        told = {
+            "cleanup": {"scanned": 9, "matched": 8, "removed": 0, "bytesFreed": 0, "planned": 7, "planDigest": digest}
+        }
+        return attempt.state(RunState.HELD).status(startTime=started, mode="Enforce", result=told)
 
     def ended(self, state: RunState, when: datetime, **status: Any) -> Self:
         return self.state(state).status(completionTime=format_time(when), **status)
@@ -262,3 +275,11 @@ def result(outcome: str = "Succeeded", message: str = "Done.", **members: Any) -
     cleanup = Cleanup(scanned=10, matched=8, removed=3, bytes_freed=4096)
     told = Result(outcome=outcome, message=message, mode="Enforce", duration_seconds=1.5, cleanup=cleanup)  # type: ignore[arg-type]
     return json.dumps({**json.loads(told.to_json()), **members})
+
+
+def held_result(message: str = "70 % of the selected files would go.", **members: Any) -> str:
+    """What a worker says whose plan is held."""
+    told: Object = json.loads(result("Held", message))
+    numbers = {"removed": 0, "planned": 7, "plannedBytes": 7168, "planDigest": f"sha256:{'a' * 64}", "planStored": "x"}
+    told["cleanup"] |= {**numbers, **members}
+    return json.dumps(told)

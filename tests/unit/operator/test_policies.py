@@ -7,7 +7,7 @@ import pytest
 
 from housekeeper_api import names
 from housekeeper_api.errors import InvalidResource
-from housekeeper_api.task import Task
+from housekeeper_api.task import PastRun, Task
 from housekeeper_operator import policies
 from housekeeper_operator.decisions.views import Object
 from tests.unit.operator.builders import NOW
@@ -55,10 +55,41 @@ def test_an_edit_is_seen_although_nothing_is_read_twice() -> None:
 
 def test_the_task_is_that_of_the_run_and_its_mode() -> None:
     policy = policies.parse("CleanupPolicy", cleanup_policy(mode="Enforce", timeout="5m"))
-    task = Task.from_json(policy.task("by-hand", 2, "DryRun"))
+    task = Task.from_json(policy.task("by-hand", 2, "DryRun", None, {}))
     assert (task.run, task.attempt, task.mode, task.timeout_seconds) == ("by-hand", 2, "DryRun", 300.0)
-    check = Task.from_json(policies.parse("HealthCheck", health_check()).task("r", 1, "DryRun"))
+    check = Task.from_json(policies.parse("HealthCheck", health_check()).task("r", 1, "DryRun", None, {}))
     assert check.health is not None
+
+
+def test_the_task_has_the_numbers_of_past_runs_on_the_same_target() -> None:
+    policy = policies.parse("CleanupPolicy", cleanup_policy(mode="Enforce"))
+    numbers = {"time": "2026-11-22T12:00:00Z", "scanned": 9, "matched": 8, "planned": 7, "removed": 6}
+    for target, expected in (("data", (PastRun(1_795_348_800_000_000_000, 9, 8, 7, 6),)), ("data/elsewhere", ())):
+        status = {"recentTarget": target, "recentRuns": [numbers]}
+        cleanup = Task.from_json(policy.task("r", 1, "Enforce", None, status)).cleanup
+        assert cleanup is not None
+        assert cleanup.state == expected
+
+
+def test_an_approval_travels_with_the_task() -> None:
+    digest = f"sha256:{'0' * 64}"
+    policy = policies.parse("CleanupPolicy", cleanup_policy(mode="Enforce"))
+    cleanup = Task.from_json(policy.task("r", 1, "Enforce", digest, {})).cleanup
+    assert cleanup is not None
+    assert cleanup.approve == digest
+
+
+@pytest.mark.parametrize(("path", "directory"), [(None, "/report"), ("housekeeper/eu", "/report/housekeeper/eu")])
+@pytest.mark.parametrize("mode", ["DryRun", "Enforce"])
+def test_reports_are_written_in_a_dry_run_too(path: str | None, directory: str, mode: Any) -> None:
+    report = {"persistentVolumeClaim": {"claimName": "reports"}, **({"path": path} if path else {})}
+    policy = policies.parse("CleanupPolicy", cleanup_policy(mode="Enforce", report=report))
+    cleanup = Task.from_json(policy.task("r", 1, mode, None, {})).cleanup
+    assert cleanup is not None
+    assert cleanup.report == directory
+    mount = policy.mounts(mode)[1]
+    assert (mount.claim, mount.path, mount.read_only) == ("reports", "/report", False)
+    assert policy.volume == ("team", "data"), "two policies may report to one claim at once"
 
 
 def test_a_run_sees_the_watermark_of_the_cron_job() -> None:

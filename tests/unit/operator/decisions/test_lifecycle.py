@@ -14,13 +14,11 @@ from housekeeper_operator.decisions.lifecycle import (
     REASON_GRACE,
     STOP_GRACE,
     WORKER_GRACE,
-    Decision,
-    PolicyView,
     backoff,
     decide,
-    effective_mode,
     is_left_over,
 )
+from housekeeper_operator.decisions.step import Decision, PolicyView, effective_mode
 from tests.unit.operator.builders import (
     NOW,
     JobBuilder,

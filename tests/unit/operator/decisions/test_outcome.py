@@ -50,7 +50,7 @@ ENDED = {
     ),
     "a brake tripped": (
         pod().exited(4, message=result("Held", "60 % of the files would go.")).failed(),
-        (FAILED, "Held", False, "60 % of the files would go."),
+        (RunState.HELD, "Held", False, "60 % of the files would go."),
     ),
     "a message without a sentence still gives one": (
         pod().exited(1, message=result("Failed", "")).failed(),
@@ -339,7 +339,7 @@ def test_whatever_is_left_gives_a_state_a_word_and_a_sentence(
     if code is not None:
         ended = ended.exited(code, reason, message=message)
     outcome = of_pod(ended.view(), None if job_reason is None else job().failed(job_reason, pod_message).view())
-    assert outcome.state in TERMINAL_STATES
+    assert outcome.state in TERMINAL_STATES | {RunState.HELD}
     assert CAMEL_CASE.match(outcome.reason)
     assert len(outcome.reason) <= 64
     assert 0 < len(outcome.message) <= MAX_MESSAGE

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from housekeeper_api.conditions import TERMINAL_STATES, RunState
 from housekeeper_api.maintenance_run import MaintenanceRunStatus
 from housekeeper_operator.decisions import run_status
-from housekeeper_operator.decisions.lifecycle import Decision, PolicyView, decide
-from housekeeper_operator.decisions.run_status import admitted, queued_again, recorded, status_after
+from housekeeper_operator.decisions.lifecycle import decide
+from housekeeper_operator.decisions.run_status import Started, admitted, queued_again, recorded, status_after
+from housekeeper_operator.decisions.step import Decision, PolicyView
 from tests.unit.operator.builders import (
     NOW,
     JobBuilder,
     PodBuilder,
     RunBuilder,
     ago,
+    held_result,
     job,
     later,
     pod,
@@ -27,6 +29,9 @@ from tests.unit.operator.builders import (
     run,
 )
 from tests.unit.operator.tasks import task
+
+DIGEST = f"sha256:{'a' * 64}"
+OTHER_DIGEST = f"sha256:{'b' * 64}"
 
 
 def check(of: RunBuilder) -> RunBuilder:
@@ -68,7 +73,7 @@ def live(
     if decision.start_attempt:
         patch = queued_again(of.obj, of.view(), f"job-{decision.start_attempt}", now)
     elif decision.state is RunState.ADMITTED:
-        patch = admitted(of.obj, of.view(), "Enforce", now)
+        patch = admitted(of.obj, of.view(), Started("Enforce"), now)
     else:
         patch = status_after(of.obj, of.view(), decision, [one.view() for one in pods], now)
     return check(of.patched(patch)), decision, bool(patch)
@@ -141,7 +146,7 @@ def test_what_an_earlier_attempt_removed_counts_for_the_run() -> None:
     assert backoff.view().state is RunState.BACKOFF
     queued, _, _ = live(backoff, view=policy(), job=job().failed(), pods=(), now=later(minutes=1))
     assert queued.view().attempt == 2
-    again = check(queued.patched(admitted(queued.obj, queued.view(), "Enforce", later(minutes=1))))
+    again = check(queued.patched(admitted(queued.obj, queued.view(), Started("Enforce"), later(minutes=1))))
     cleanup = {"scanned": 7, "matched": 5, "removed": 4, "bytesFreed": 1000, "skipped": {"settling": 1}}
     done = pod().exited(0, message=result(cleanup=cleanup)).succeeded()
     of, _, _ = live(again, view=policy(), job=job().completed(), pods=(done,), now=later(minutes=2))
@@ -166,7 +171,7 @@ def test_a_later_result_replaces_an_earlier_one_as_a_whole(mode: str) -> None:
 
 def test_admission_starts_the_attempt_and_ends_the_wait() -> None:
     waiting = run().queued().status(queue={"reason": "VolumeBusy", "message": "Waits for run x."})
-    of = check(waiting.patched(admitted(waiting.obj, waiting.view(), "DryRun", NOW)))
+    of = check(waiting.patched(admitted(waiting.obj, waiting.view(), Started("DryRun", "backups/pg", DIGEST), NOW)))
     assert (of.view().state, of.view().admitted) == (RunState.ADMITTED, NOW)
     assert of.obj["status"]["mode"] == "DryRun"
     assert "queue" not in of.obj["status"]
@@ -205,7 +210,10 @@ def test_a_message_without_end_is_cut() -> None:
 
 MOMENTS = st.integers(-7200, 7200).map(lambda seconds: NOW + timedelta(seconds=seconds))
 TEXTS = st.one_of(st.sampled_from(["", "Evicted", "DeadlineExceeded", "OutOfhugepages-2Mi"]), st.text(max_size=30))
-RESULTS = st.sampled_from(["Succeeded", "Failed", "TimedOut", "Cancelled", "Held", "CouldNotRun"]).map(result)
+RESULTS = st.one_of(
+    st.sampled_from(["Succeeded", "Failed", "TimedOut", "Cancelled", "Held", "CouldNotRun"]).map(result),
+    st.builds(held_result, planDigest=st.sampled_from(["", DIGEST]), planStored=st.sampled_from(["", "there"])),
+)
 
 
 @st.composite
@@ -253,6 +261,10 @@ def some_runs(draw: st.DrawFn) -> RunBuilder:
         made = made.mode(draw(st.sampled_from(["DryRun", "Enforce"])))
     if draw(st.booleans()):
         made = made.attempt("job-0", completionTime="2026-11-22T11:00:00Z", result="Failed")
+    if draw(st.booleans()):
+        made = made.approving(draw(st.sampled_from([DIGEST, OTHER_DIGEST])))
+    if draw(st.booleans()):
+        made = made.status(mode=draw(st.sampled_from(["DryRun", "Enforce"])))
     since = draw(MOMENTS)
     return draw(
         st.sampled_from(
@@ -263,6 +275,8 @@ def some_runs(draw: st.DrawFn) -> RunBuilder:
                 made.running(since),
                 made.running(since).state(RunState.CANCELLING),
                 made.backoff(since),
+                made.held(since, DIGEST),
+                made.held(since, DIGEST, approved=OTHER_DIGEST),
             ]
         )
     )
@@ -276,6 +290,7 @@ def some_policies(draw: st.DrawFn) -> PolicyView:
         suspended=draw(st.booleans()),
         attempts=draw(st.integers(1, 10)),
         backoff=timedelta(seconds=draw(st.integers(0, 86400))),
+        hold_for=timedelta(seconds=draw(st.integers(1, 86400))),
         slots_since=draw(st.one_of(st.none(), MOMENTS)),
     )
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from housekeeper_api.cleanup_policy import CleanupPolicyStatus
-from housekeeper_api.conditions import GOOD_STATES, TERMINAL_STATES, RunState
+from housekeeper_api.conditions import GOOD_STATES, IDLE_STATES, TERMINAL_STATES, RunState
 from housekeeper_api.health_check import HealthCheckStatus
 from housekeeper_operator.decisions.totals import BATCH, RING, count, none_of, to_count
 from housekeeper_operator.decisions.views import Object, RunView, format_time
@@ -53,7 +53,7 @@ def test_a_run_is_told_and_added() -> None:
     }
 
 
-@pytest.mark.parametrize("state", sorted(TERMINAL_STATES - {RunState.SKIPPED, RunState.CANCELLED}))
+@pytest.mark.parametrize("state", sorted(TERMINAL_STATES - IDLE_STATES))
 def test_only_what_succeeded_ends_a_streak_of_failures(state: RunState) -> None:
     status = counted(
         {"consecutiveFailures": 2, "totals": {**none_of("CleanupPolicy"), "runs": 2, "failures": 2}}, done(state=state)
@@ -63,6 +63,39 @@ def test_only_what_succeeded_ends_a_streak_of_failures(state: RunState) -> None:
     assert status["totals"]["failures"] == (2 if good else 3)
     assert ("lastSuccessTime" in status) == good
     assert status["totals"]["removed"] == 7  # a failed run too has removed what it has removed
+
+
+def test_a_superseded_run_is_told_by_the_one_that_superseded_it() -> None:
+    before = counted({}, done())
+    after = counted(before, done("run-2", RunState.SUPERSEDED, minutes=0))
+    assert {**after, "recordedRuns": []} == {**before, "recordedRuns": []}
+
+
+def test_the_numbers_of_the_last_ten_runs_are_kept_newest_first() -> None:
+    status: Object = {}
+    for number in range(12):
+        numbers = {**CLEANUP, "planned": number}
+        of = done(f"run-{number}", minutes=90 - number, target="backups/pg", result={"cleanup": numbers})
+        status = counted(status, of, of)
+    assert status["recentTarget"] == "backups/pg"
+    assert [item["planned"] for item in status["recentRuns"]] == list(range(11, 1, -1))
+    newest = {"time": format_time(ago(minutes=79)), "scanned": 100, "matched": 50, "planned": 11, "removed": 7}
+    assert status["recentRuns"][0] == newest
+
+
+@pytest.mark.parametrize("state", sorted(TERMINAL_STATES - GOOD_STATES))
+def test_what_did_not_succeed_is_nothing_to_compare_with(state: RunState) -> None:
+    assert "recentRuns" not in counted({}, done(state=state, target="backups"))
+
+
+def test_dry_runs_are_compared_with_too() -> None:
+    assert len(counted({}, done(mode="DryRun", target="backups"))["recentRuns"]) == 1
+
+
+def test_another_target_begins_anew() -> None:
+    status = counted({}, done("run-1", minutes=3, target="backups"), done("run-2", minutes=2, target="backups"))
+    status = counted(status, done("run-3", minutes=1, target="backups/pg"))
+    assert (status["recentTarget"], len(status["recentRuns"])) == ("backups/pg", 1)
 
 
 def test_a_dry_run_removes_nothing() -> None:
@@ -164,7 +197,7 @@ def test_however_often_runs_are_seen_each_counts_once(states: list[RunState], se
             break
     assert not views
     totals = status.get("totals", none_of("CleanupPolicy"))
-    ran = [state for state in states if state not in {RunState.SKIPPED, RunState.CANCELLED}]
+    ran = [state for state in states if state not in IDLE_STATES]
     assert totals["runs"] == len(ran)
     assert totals["failures"] == sum(state not in GOOD_STATES for state in ran)
     assert totals["removed"] == 7 * len(ran)

@@ -120,7 +120,7 @@ def test_a_slots_run_is_replaced_when_its_job_is_another() -> None:
     ("status", "state"), [("True", RunState.SUCCEEDED), ("False", RunState.FAILED), ("Unknown", None)]
 )
 def test_what_a_later_release_ended_has_ended(status: str, state: RunState | None) -> None:
-    assert run()._condition("Succeeded", status=status, reason="Superseded", message="…").view().state is state
+    assert run()._condition("Succeeded", status=status, reason="Handed", message="…").view().state is state
 
 
 def test_attempts_are_counted_and_the_last_is_the_current_one() -> None:

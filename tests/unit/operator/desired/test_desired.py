@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from typing import Any
 
@@ -102,7 +103,9 @@ def test_every_pod_meets_the_restricted_level(which: str, request: pytest.Fixtur
         "capabilities": {"drop": ["ALL"]},
         "readOnlyRootFilesystem": True,
     }
-    assert all(set(volume) <= {"name", "persistentVolumeClaim", "downwardAPI"} for volume in spec["volumes"])
+    assert all(
+        set(volume) <= {"name", "persistentVolumeClaim", "downwardAPI", "emptyDir"} for volume in spec["volumes"]
+    )
     assert "fsGroup" not in spec["securityContext"]
 
 
@@ -114,6 +117,15 @@ def test_a_policy_cannot_take_our_labels(full_policy: Policy) -> None:
         names.KIND_LABEL: "CleanupPolicy",
         names.POLICY_LABEL: "backups",
     }
+
+
+def test_a_cleaner_has_scratch_of_a_limited_size_and_a_check_has_none(policy: Policy, check: Policy) -> None:
+    limited = dataclasses.replace(IMAGE, scratch_size="2Gi")
+    spec = policy.template("DryRun", limited)["spec"]
+    assert {"name": "scratch", "emptyDir": {"sizeLimit": "2Gi"}} in spec["volumes"]
+    assert {"name": "scratch", "mountPath": "/scratch"} in spec["containers"][0]["volumeMounts"]
+    assert {"name": "scratch", "emptyDir": {}} in policy.template("DryRun", IMAGE)["spec"]["volumes"]
+    assert all(volume["name"] != "scratch" for volume in check.template("DryRun", limited)["spec"]["volumes"])
 
 
 # What the admitting patch can still change is no other template; the rest is.
