@@ -24,7 +24,14 @@ from housekeeper_api.fields.values import (
     Timestamp,
 )
 
-_HELD = "has(self.status) && self.status.?conditions.orValue([]).exists(c, c.type == 'Succeeded' && c.reason == 'Held')"
+_HELD = (
+    "has(self.status) && has(self.status.conditions) && "
+    "self.status.conditions.exists(c, c.type == 'Succeeded' && c.reason == 'Held')"
+)
+_DIGEST_KNOWN = (
+    "has(self.status.result) && has(self.status.result.cleanup) && has(self.status.result.cleanup.planDigest)"
+)
+# Spelled out with has(): what an optional (`.?`) yields has no bounds, and the cost of a rule is then without limits.
 _APPROVED_LATER = "has(self.spec.approve) && !has(oldSelf.spec.approve)"
 _IMMUTABLE = "cannot be changed after the run was created; create another MaintenanceRun"
 
@@ -263,7 +270,7 @@ class MaintenanceRun(Resource):
         ),
         TransitionRule(
             f"!({_APPROVED_LATER} && {_HELD}) || "
-            "self.status.?result.?cleanup.?planDigest.orValue('') == self.spec.approve",
+            f"({_DIGEST_KNOWN} && self.status.result.cleanup.planDigest == self.spec.approve)",
             "is not the digest of the plan that is held; that is in the run's message and in "
             "status.result.cleanup.planDigest",
             field_path=".spec.approve",

@@ -66,6 +66,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* The namespaces that an admission policy is about: those that the operator serves. */}}
+{{- define "housekeeper.servedNamespaces" -}}
+{{- with .Values.watchNamespaces -}}
+namespaceSelector:
+  matchExpressions:
+    - key: kubernetes.io/metadata.name
+      operator: In
+      values: {{ toJson . }}
+{{- else -}}
+namespaceSelector: {}
+{{- end -}}
+{{- end -}}
+
 {{- define "housekeeper.subject" -}}
 - kind: ServiceAccount
   name: {{ include "housekeeper.serviceAccountName" . }}

@@ -58,6 +58,8 @@ def test_the_operator_meets_pod_security_restricted() -> None:
             f"housekeeper-worker@sha256:{'0' * 64}",
         ),
         (("--set", "worker.image.pullPolicy=Never"), "HOUSEKEEPER_WORKER_IMAGE_PULL_POLICY", "Never"),
+        ((), "HOUSEKEEPER_WORKER_SCRATCH_SIZE", "4Gi"),
+        (("--set-string", "worker.scratchSize=0"), "HOUSEKEEPER_WORKER_SCRATCH_SIZE", "0"),
         ((), "HOUSEKEEPER_NAMESPACES", ""),
         (("--set", "watchNamespaces={one,two}"), "HOUSEKEEPER_NAMESPACES", "one,two"),
         (("--set", "maxConcurrentRuns=3"), "HOUSEKEEPER_MAX_CONCURRENT_RUNS", "3"),
@@ -145,6 +147,7 @@ def test_a_service_monitor_selects_the_service() -> None:
         (("--set", "watchNamespaces={Not_A_Name}"), "watchNamespaces"),
         (("--set", "image.digest=latest"), "digest"),
         (("--set", "jobTTL=soon"), "jobTTL"),
+        (("--set", "worker.scratchSize=4 GB"), "scratchSize"),
         (
             ("--set", "metrics.serviceMonitor.enabled=true", "--set", "metrics.service.enabled=false"),
             "metrics.service.enabled",

@@ -63,7 +63,9 @@ def test_named_namespaces_get_the_same_rights_and_the_cluster_none() -> None:
     assert {role["metadata"]["namespace"] for role in roles} == {"one", "two"}
     assert all(role["rules"] == everywhere for role in roles)
     assert named(objects, "ClusterRoleBinding") == []
-    assert {role["metadata"]["name"].rsplit("-", 1)[1] for role in named(objects, "ClusterRole")} == {"view", "edit"}
+    assert {role["metadata"]["name"].rsplit("-", 1)[1] for role in named(objects, "ClusterRole")} == {
+        *("view", "edit", "admin")
+    }
     bindings = [thing for thing in named(objects, "RoleBinding") if thing["metadata"]["namespace"] in {"one", "two"}]
     assert all(subject["namespace"] == "housekeeper-system" for thing in bindings for subject in thing["subjects"])
 
@@ -98,6 +100,40 @@ def test_view_and_edit_cover_the_kinds_and_write_no_status() -> None:
     assert {resource for _, resource, _ in grants(edit["rules"])} == kinds
     assert {resource for _, resource, _ in grants(view["rules"])} == kinds | {f"{kind}/status" for kind in kinds}
     assert "PersistentVolumeClaim" in edit["metadata"]["annotations"]["housekeeper.dev/warning"]
+
+
+def test_admin_may_enforce_and_approve_and_edit_may_not() -> None:
+    (admin,) = named(rendered(), "ClusterRole", "-admin")
+    assert grants(admin["rules"]) == {("housekeeper.dev", "cleanuppolicies", verb) for verb in ("approve", "enforce")}
+    aggregated = [label for label in admin["metadata"]["labels"] if "aggregate-to" in label]
+    assert aggregated == ["rbac.authorization.k8s.io/aggregate-to-admin"]
+    edit = named(rendered(), "ClusterRole", "-edit")[0]
+    assert {verb for _, _, verb in grants(edit["rules"])}.isdisjoint({"approve", "enforce"})
+
+
+def test_the_admission_policies_are_about_the_namespaces_that_are_served() -> None:
+    for arguments, expected in (
+        ((), {}),
+        (
+            ("--set", "watchNamespaces={one,two}"),
+            {
+                "matchExpressions": [
+                    {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["one", "two"]},
+                ]
+            },
+        ),
+    ):
+        found = named(rendered(*arguments), "ValidatingAdmissionPolicy")
+        assert [thing["metadata"]["name"].rsplit("-", 1)[1] for thing in found] == ["approve", "enforce"]
+        assert all(thing["spec"]["matchConstraints"]["namespaceSelector"] == expected for thing in found)
+        bound = named(rendered(*arguments), "ValidatingAdmissionPolicyBinding")
+        assert [one["spec"]["policyName"] for one in bound] == [thing["metadata"]["name"] for thing in found]
+        assert all(one["spec"]["validationActions"] == ["Deny"] for one in bound)
+
+
+def test_the_admission_policies_can_be_left_out() -> None:
+    objects = rendered("--set", "admissionPolicy.enabled=false")
+    assert [thing["kind"] for thing in objects if "AdmissionPolicy" in thing["kind"]] == []
 
 
 def test_rights_can_be_left_to_somebody_else() -> None:
