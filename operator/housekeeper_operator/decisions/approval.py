@@ -42,7 +42,8 @@ def judged(run: RunView, policy: PolicyView | None, outcome: Outcome, now: datet
     """The outcome of an attempt that a brake held: Held where its plan can be approved, else Failed."""
     cleanup = (outcome.result or {}).get("cleanup") or {}
     digest = str(cleanup.get("planDigest") or "")
-    said = outcome.said or outcome.message
+    # The command below names the digest.
+    said = (outcome.said or outcome.message).replace(f"; to carry out exactly this, approve {digest}", "")
     if not digest:
         return dataclasses.replace(outcome, state=RunState.FAILED)
     if run.carried_mode != "Enforce":
@@ -54,7 +55,7 @@ def judged(run: RunView, policy: PolicyView | None, outcome: Outcome, now: datet
         message = f"A brake tripped, and the plan could not be stored, so there is nothing to approve: {_clipped(said)}"
         return dataclasses.replace(outcome, state=RunState.FAILED, message=message)
     planned, size = int(cleanup.get("planned", 0)), format_bytes(int(cleanup.get("plannedBytes", 0)))
-    message = f"{_clipped(said)} Held: {planned} items ({size}), nothing removed. "
+    message = f"{_clipped(said)} Held are {planned} items ({size}). "
     if run.approved:
         message += f"spec.approve is used up. To carry out exactly the new plan: {_command_to_create(run, digest)}"
     else:

@@ -166,7 +166,15 @@ def _of_message(pod: PodView) -> Outcome | None:
         return Outcome(
             RunState.FAILED, reason, f"Interrupted: its pod was told to stop. {message}", True, numbers, message
         )
+    if result.outcome == "Failed" and _is_braked(result):
+        # `brakes.onTrip: Fail`: another attempt would meet the same plan.
+        return Outcome(RunState.FAILED, "Held", message, False, numbers, message)
     return Outcome(STATES[result.outcome], reason, message, result.outcome in RETRYABLE, numbers, message)
+
+
+def _is_braked(result: Result) -> bool:
+    skipped: object = result.cleanup.skipped if result.cleanup is not None else None
+    return isinstance(skipped, dict) and bool(skipped.get("held"))
 
 
 def _read(pod: PodView) -> Result | None:

@@ -277,9 +277,9 @@ def result(outcome: str = "Succeeded", message: str = "Done.", **members: Any) -
     return json.dumps({**json.loads(told.to_json()), **members})
 
 
-def held_result(message: str = "70 % of the selected files would go.", **members: Any) -> str:
+def held_result(message: str = "70 % of the selected files would go.", outcome: str = "Held", **members: Any) -> str:
     """What a worker says whose plan is held."""
-    told: Object = json.loads(result("Held", message))
+    told: Object = json.loads(result(outcome, message))
     numbers = {"removed": 0, "planned": 7, "plannedBytes": 7168, "planDigest": f"sha256:{'a' * 64}", "planStored": "x"}
     told["cleanup"] |= {**numbers, **members}
     return json.dumps(told)

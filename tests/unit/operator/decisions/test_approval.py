@@ -57,10 +57,11 @@ def changes(decision: Decision) -> dict[str, Any]:
 
 
 def test_a_held_plan_waits_and_the_run_says_what_it_is_and_how_to_approve_it() -> None:
-    decision = ending(running(), held_result("75 % of the selected files would go, more than 50 %"))
+    said = f"75 % of the selected files would go; to carry out exactly this, approve {DIGEST}; more than 50 %"
+    decision = ending(running(), held_result(said))
     assert decision.state is RunState.HELD
     assert decision.message == (
-        "75 % of the selected files would go, more than 50 %. Held: 7 items (7.0 KiB), nothing removed. To carry out "
+        "75 % of the selected files would go; more than 50 %. Held are 7 items (7.0 KiB). To carry out "
         "exactly this plan: kubectl -n team patch mrun run-1 --type=merge "
         f"""-p '{{"spec":{{"approve":"{DIGEST}"}}}}' It expires 2026-11-29T12:00:00Z."""
     )

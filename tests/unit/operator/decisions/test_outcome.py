@@ -18,7 +18,7 @@ from housekeeper_operator.decisions.outcome import (
     word,
 )
 from housekeeper_operator.decisions.views import EPOCH
-from tests.unit.operator.builders import JobBuilder, PodBuilder, ago, job, pod, result
+from tests.unit.operator.builders import JobBuilder, PodBuilder, ago, held_result, job, pod, result
 
 CAMEL_CASE = re.compile(r"[A-Za-z][A-Za-z0-9]*\Z")
 FAILED, SUCCEEDED, TIMED_OUT = RunState.FAILED, RunState.SUCCEEDED, RunState.TIMED_OUT
@@ -51,6 +51,12 @@ ENDED = {
     "a brake tripped": (
         pod().exited(4, message=result("Held", "60 % of the files would go.")).failed(),
         (RunState.HELD, "Held", False, "60 % of the files would go."),
+    ),
+    "a brake that fails the run": (
+        pod()
+        .exited(1, message=held_result("60 % of the files would go.", outcome="Failed", skipped={"held": 7}))
+        .failed(),
+        (FAILED, "Held", False, "60 % of the files would go."),
     ),
     "a message without a sentence still gives one": (
         pod().exited(1, message=result("Failed", "")).failed(),
