@@ -48,6 +48,11 @@ def approve(site: Site, name: str, digest: str) -> None:
     site.patch("MaintenanceRun", name, {"spec": {"approve": digest}})
 
 
+def events(site: Site, regarding: str) -> dict[str, str]:
+    """Reason → type of the Events about an object."""
+    return {event["reason"]: event["type"] for event in site.events(regarding)}
+
+
 def policy_held(site: Site, status: str) -> Object:
     """The policy, when its condition Held is so."""
     return site.wait("CleanupPolicy", "backups", lambda obj: condition_is(obj, "Held", status), 30, f"Held={status}")
@@ -71,8 +76,9 @@ def test_exactly_the_held_plan_is_carried_out_in_another_pod(site: Site, volume,
     assert (cleanup_result(run)["planned"], cleanup_result(run)["removed"]) == (4, 0)
     assert len(stored(data)) == 1
     assert "large" in condition_of(policy_held(site, "True"), "Held")["message"]
-    reasons = {(event["reason"], event["type"]) for event in site.events("large")}
-    site.wait_for(lambda: ("Held", "Warning") in reasons or site.events("backups"), 10, "Events")
+    for regarding in ("large", "backups"):
+        told = site.wait_for(lambda name=regarding: events(site, name).get("Held"), 10, f"Event of {regarding}")
+        assert told == "Warning"
 
     # Meanwhile one of them is written again, and another one grows old: neither is in the plan as it was approved.
     data.age("b.log", 90)
@@ -90,6 +96,7 @@ def test_exactly_the_held_plan_is_carried_out_in_another_pod(site: Site, volume,
     attempts = done["status"]["attempts"]
     assert [attempt["result"] for attempt in attempts] == ["Held", "Succeeded"]
     assert attempts[1]["approved"] == digest
+    assert events(site, "large").get("Approved") == "Normal"
     pods = {attempt["pods"][0]["name"] for attempt in attempts}
     assert len(pods) == 2
     assert stored(data) == []

@@ -60,12 +60,25 @@ def test_a_run_is_never_less_dry_than_its_policy(site: Site, volume) -> None:
 def test_a_tripped_brake_removes_nothing_and_says_so(site: Site, volume) -> None:
     data = volume({f"old{n}.log": 60 for n in range(9)} | {"new.log": 1}, owner=65532)
     site.cleanup_policy("logs", data.claim, mode="Enforce", brakes={"maxPercent": 50})
-    run = site.run("braked", "CleanupPolicy", "logs")
-    assert state(run) == "Failed"
+    site.start("braked", "CleanupPolicy", "logs")
+    run = site.in_state("braked", "Held", "Failed", "Succeeded", timeout=90)
+    assert state(run) == "Held"
     assert "brake" in message(run).lower()
     assert "90" in message(run)
-    assert len(data.names()) == 10
+    assert len([name for name in data.names() if name.endswith(".log")]) == 10
     assert run["status"]["attempts"][0]["reason"] == "Held"
+
+
+def test_a_brake_that_fails_the_run_is_not_tried_again_and_leaves_nothing_to_approve(site: Site, volume) -> None:
+    data = volume({f"old{n}.log": 60 for n in range(9)} | {"new.log": 1}, owner=65532)
+    retry = {"attempts": 3, "backoff": "1s", "maxBackoff": "1s"}
+    brakes = {"maxPercent": 50, "onTrip": "Fail"}
+    site.cleanup_policy("logs", data.claim, mode="Enforce", brakes=brakes, retry=retry)
+    run = site.run("braked", "CleanupPolicy", "logs")
+    assert state(run) == "Failed"
+    assert len(run["status"]["attempts"]) == 1
+    assert run["status"]["attempts"][0]["reason"] == "Held"
+    assert len(data.names()) == 10
 
 
 def test_files_of_another_uid_are_reported_with_the_uid_and_the_field(site: Site, volume) -> None:
