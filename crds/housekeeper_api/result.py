@@ -23,6 +23,23 @@ class ResultError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class AuditReport:
+    """Where the audit of an attempt is, and by what it can be recognised."""
+
+    to: Literal["Log", "File"]
+    path: str = ""
+    """Of a file: below the report volume, or as it was given on the command line."""
+    lines: int = 0
+    """Lines of the log or file up to the head."""
+    head: str = ""
+    """Hash of the last block of its chain, hexadecimal."""
+    complete: bool = True
+    """Whether it has a line for every file that was removed, would be, or stayed."""
+    unrecorded: int = 0
+    """Files removed after its last line that is safe, because it could not be written any more."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Cleanup:
     """Counters of a clean-up. Items are files (later also directories taken as one)."""
 
@@ -58,6 +75,7 @@ class Cleanup:
     lost."""
     sample: tuple[dict[str, str], ...] = ()
     """At most 20 decisions: path, decision (Keep | Remove), reason."""
+    audit: AuditReport | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -115,7 +133,7 @@ class Result:
                 message=str(data["message"]),
                 mode=str(data["mode"]),
                 duration_seconds=float(data["durationSeconds"]),
-                cleanup=None if cleanup is None else Cleanup(**_members(Cleanup, cleanup)),
+                cleanup=None if cleanup is None else _cleanup(cleanup),
                 checks=None if checks is None else tuple(CheckReport(**_members(CheckReport, c)) for c in checks),
                 truncated=bool(data.get("truncated", False)),
             )
@@ -154,6 +172,12 @@ def _members(wanted: Any, data: dict[str, Any]) -> dict[str, Any]:
             value = data[key]
             members[field.name] = tuple(value) if isinstance(value, list) else value
     return members
+
+
+def _cleanup(data: dict[str, Any]) -> Cleanup:
+    members = _members(Cleanup, data)
+    audit = members.pop("audit", None)
+    return Cleanup(**members, audit=AuditReport(**_members(AuditReport, audit)) if isinstance(audit, dict) else None)
 
 
 def _short(notes: tuple[str, ...]) -> tuple[str, ...]:

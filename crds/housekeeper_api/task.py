@@ -134,6 +134,8 @@ class Cleanup:
     report: str | None = None
     """Directory of the report volume, absolute: stored plans and audit files live below it, as
     `NAMESPACE/POLICY/plans/` and `NAMESPACE/POLICY/RUN-aATTEMPT.ndjson`. It may be written in a dry run too."""
+    report_keep_seconds: float | None = None
+    """Age at which an audit file of the policy there is removed; None: never."""
     hold_seconds: float | None = None
     """How long a stored plan may be approved; None: for ever."""
     expect_marker: str | None = None

@@ -12,6 +12,7 @@ from json.encoder import encode_basestring_ascii
 
 from housekeeper_api.result import Result, as_dict
 from housekeeper_api.task import Cleanup, Task, TaskError
+from housekeeper_api.version import RELEASE
 from housekeeper_worker import report
 from housekeeper_worker.audit import Audit
 from housekeeper_worker.errors import AuditLost
@@ -72,7 +73,7 @@ def clean(
         check_marker(root, what.expect_marker)
         judge = Judge(task, what, root, now_ns)
         log("info", "scanning", root=what.root, path=what.path, mode=task.mode, directoriesOpenedBy=root.method)
-        audit.event("start", mode=task.mode, now=timestamp(now_ns), directoriesOpenedBy=root.method)
+        audit.event("start", **_start_members(task, now_ns), directoriesOpenedBy=root.method)
         ages = [rule.remove_older_than for rule in what.rules]
         survey = Survey(root, selector, each, ages, together, settle, now_ns, stop, on_decision, scratch)
         survey.run(start)
@@ -123,14 +124,31 @@ def clean(
     return _summarised(result, audit)
 
 
+def _start_members(task: Task, now_ns: int) -> dict[str, object]:
+    """What an audit needs to stand by itself."""
+    return {
+        "attempt": task.attempt,
+        "namespace": task.namespace,
+        "policy": task.policy,
+        "mode": task.mode,
+        "timeZone": task.time_zone,
+        "now": timestamp(now_ns),
+        "version": RELEASE,
+    }
+
+
 def _summarised(result: Result, audit: Audit) -> Result:
-    """Close the audit with the numbers of the result. What was done stays done if that fails; the result says so."""
+    """Close the audit with the numbers of the result. What was done stays done if that fails; the result says so.
+
+    The result then tells where the audit is and its head, which the audit itself cannot know.
+    """
+    result = report.with_notes(result, audit.notes)
     try:
         audit.event("summary", result=as_dict(result))
     except AuditLost as error:
         log("error", str(error))
-        return report.failure_of(result, str(error))
-    return result
+        result = report.failure_of(result, str(error))
+    return report.with_audit(result, audit.report())
 
 
 def lines(task: Task, what: Cleanup, now_ns: int) -> list[Lines]:

@@ -45,10 +45,14 @@ class RunMode(StrEnum):
 
 
 _Policy = Annotated[str, typer.Argument(metavar="POLICY.yaml", help="A CleanupPolicy; - is standard input.")]
+_PolicyOrRules = Annotated[
+    str | None,
+    typer.Argument(metavar="POLICY.yaml", help="A CleanupPolicy; - is standard input. Without it, quick rules."),
+]
 _Root = Annotated[str, typer.Option("--root", metavar="DIR", help="The volume: nothing outside of it is touched.")]
 _State = Annotated[
     str | None,
-    typer.Option("--state", metavar="FILE", help="Numbers of past runs for the brakes; run adds its own."),
+    typer.Option("--state", metavar="FILE", help="What is known of past runs, for brakes and status; run adds to it."),
 ]
 _Report = Annotated[
     str | None,
@@ -56,49 +60,97 @@ _Report = Annotated[
 ]
 _Output = Annotated[Output, typer.Option("-o", "--output", help="A table, or exactly one JSON object.")]
 
+# Quick rules: what a policy file with one rule would say.
+_Days = Annotated[int | None, typer.Option("--days", min=0, help="Quick rule: what is older may go.", metavar="N")]
+_Keep = Annotated[int | None, typer.Option("--keep", min=1, help="Quick rule: the newest so many stay.", metavar="N")]
+_GroupBy = Annotated[
+    str | None,
+    typer.Option("--group-by", metavar="RE2", help="Quick rule: named captures: --keep for each."),
+]
+_Include = Annotated[
+    list[str] | None,
+    typer.Option("--include", metavar="GLOB", help="Quick rule: only these. Default: **"),
+]
+_Exclude = Annotated[list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Quick rule: not these.")]
+_MaxPercent = Annotated[
+    int | None,
+    typer.Option("--max-percent", min=0, max=100, help="Quick rule: brake. Default: 50", metavar="N"),
+]
+_TimeZone = Annotated[
+    str | None, typer.Option("--time-zone", metavar="ZONE", help="Quick rule: of days. Default: Etc/UTC")
+]
+
 
 @app.command()
 def plan(
-    policy: _Policy,
     root: _Root,
+    policy: _PolicyOrRules = None,
     output: _Output = Output.TABLE,
     every: Annotated[bool, typer.Option("--all", help="In the table, also what stays.")] = False,
     state: _State = None,
     report: _Report = None,
+    days: _Days = None,
+    keep: _Keep = None,
+    group_by: _GroupBy = None,
+    include: _Include = None,
+    exclude: _Exclude = None,
+    max_percent: _MaxPercent = None,
+    time_zone: _TimeZone = None,
 ) -> None:
-    """Show what a policy would remove, and why. Nothing on the volume is changed, whatever the policy's mode is."""
+    """Show what a policy or quick rules would remove, and why. Nothing is changed, whatever the policy's mode is."""
     from housekeeper_worker import commands  # noqa: PLC0415
+    from housekeeper_worker.quick_rules import QuickRules  # noqa: PLC0415
 
-    commands.plan(policy, root, as_json=output is Output.JSON, every=every, state=state, report_volume=report)
+    quick = QuickRules(days, keep, group_by, tuple(include or ()), tuple(exclude or ()), max_percent, time_zone)
+    as_json = output is Output.JSON
+    commands.plan(policy, quick, root, as_json=as_json, every=every, state=state, report_volume=report)
 
 
 @app.command()
 def run(
-    policy: _Policy,
     root: _Root,
+    policy: _PolicyOrRules = None,
     output: _Output = Output.TABLE,
     mode: Annotated[RunMode | None, typer.Option("--mode", help="Instead of the policy's own mode.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing, whatever the policy says.")] = False,
     audit: Annotated[str | None, typer.Option("--audit", metavar="FILE", help="Append the audit to this file.")] = None,
     approve: Annotated[
         str | None, typer.Option("--approve", metavar="DIGEST", help="Carry out the plan that was held under it.")
     ] = None,
     state: _State = None,
     report: _Report = None,
+    daemon: Annotated[bool, typer.Option("--daemon", help="Go on, by the policy's schedule, until SIGTERM.")] = False,
+    days: _Days = None,
+    keep: _Keep = None,
+    group_by: _GroupBy = None,
+    include: _Include = None,
+    exclude: _Exclude = None,
+    max_percent: _MaxPercent = None,
+    time_zone: _TimeZone = None,
+    force: Annotated[bool, typer.Option("--force", help="Quick rule: remove. Overrides nothing: brakes hold.")] = False,
 ) -> None:
-    """Carry out a policy, in its own mode: a dry run unless it says Enforce."""
+    """Carry out a policy in its own mode, a dry run unless it says Enforce; or quick rules, dry without --force."""
     from housekeeper_worker import commands  # noqa: PLC0415
+    from housekeeper_worker.quick_rules import QuickRules  # noqa: PLC0415
 
+    quick = QuickRules(days, keep, group_by, tuple(include or ()), tuple(exclude or ()), max_percent, time_zone, force)
     wanted: Mode | None = None if mode is None else mode.value
-    commands.run(
-        policy,
-        root,
-        as_json=output is Output.JSON,
-        mode=wanted,
-        audit=audit,
-        approve=approve,
-        state=state,
-        report_volume=report,
-    )
+    as_json = output is Output.JSON
+    if daemon:
+        commands.serve(policy, quick, root, mode=wanted, dry_run=dry_run, state=state, approve=approve, as_json=as_json)
+    else:
+        commands.run(
+            policy,
+            quick,
+            root,
+            as_json=as_json,
+            mode=wanted,
+            dry_run=dry_run,
+            audit=audit,
+            approve=approve,
+            state=state,
+            report_volume=report,
+        )
 
 
 @app.command()
@@ -113,6 +165,30 @@ def plans(
     from housekeeper_worker import commands  # noqa: PLC0415
 
     commands.plans(root, digest, as_json=output is Output.JSON)
+
+
+@app.command()
+def status(
+    root: Annotated[str | None, typer.Option("--root", metavar="DIR", help="Of the last run there.")] = None,
+    state: Annotated[str | None, typer.Option("--state", metavar="FILE", help="Of the last run with it.")] = None,
+    output: _Output = Output.TABLE,
+) -> None:
+    """Show how the last run on this machine ended, and when its schedule asks for the next."""
+    from housekeeper_worker import inspection  # noqa: PLC0415
+
+    inspection.status(root, state, as_json=output is Output.JSON)
+
+
+@app.command("verify-audit")
+def verify_audit(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="An audit, or a pod's log; - is standard input.")],
+    head: Annotated[str | None, typer.Option("--head", metavar="HASH", help="`audit.head` of a result.")] = None,
+    output: _Output = Output.TABLE,
+) -> None:
+    """Check that an audit is what was written: 0 it is whole, 3 its end was not written, 1 it was changed."""
+    from housekeeper_worker import inspection  # noqa: PLC0415
+
+    inspection.verify_audit(file, head=head, as_json=output is Output.JSON)
 
 
 @app.command()

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from housekeeper_api.quantities import format_bytes
@@ -185,6 +185,20 @@ def print_run_table(result: Result) -> None:
             table.add_row(name, plain(value))
         console.print(table)
     _print_summary(console, result)
+
+
+def print_facts(facts: Mapping[str, Any], sentence: str, *, as_json: bool) -> None:
+    """Members of one thing: a JSON object, or a table with a sentence below."""
+    if as_json:
+        sys.stdout.write(json.dumps(facts) + "\n")
+        return
+    console, table = table_of("", "")
+    table.show_header = False
+    for name, value in facts.items():
+        if name not in {"state", "outcome", "message"} and value != "":
+            table.add_row(name, plain(value if isinstance(value, str) else json.dumps(value)))
+    console.print(table)
+    console.print(plain(sentence), soft_wrap=True)
 
 
 def print_checks_table(checks: tuple[CheckReport, ...], result: Result) -> None:

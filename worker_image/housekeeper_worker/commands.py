@@ -13,31 +13,35 @@ import os
 import shlex
 import sys
 import time
-import traceback
-from collections.abc import Callable
-from typing import Final, Literal
 
 from housekeeper_api.durations import Duration
-from housekeeper_api.exit_codes import ExitCode
 from housekeeper_api.result import Result
 from housekeeper_api.task import Cleanup, Health, Mode, Task, TaskError
-from housekeeper_worker import cli_output, past_runs, policy_file, report
+from housekeeper_worker import cli_output, last_run, past_runs, policy_file, quick_rules, report
 from housekeeper_worker.audit import Audit
+from housekeeper_worker.audit.destination import appended_audit
 from housekeeper_worker.cleanup import clean
-from housekeeper_worker.errors import AuditLost, CouldNotRun, InvalidItems
-from housekeeper_worker.logs import log
+from housekeeper_worker.ending import finish
+from housekeeper_worker.errors import InvalidItems
+from housekeeper_worker.quick_rules import QuickRules
 from housekeeper_worker.stop import stopping_on_signals
-
-_STDERR: Final = 2
 
 
 def plan(
-    policy: str, root: str, *, as_json: bool, every: bool, state: str | None = None, report_volume: str | None = None
+    policy: str | None,
+    quick: QuickRules,
+    root: str,
+    *,
+    as_json: bool,
+    every: bool,
+    state: str | None = None,
+    report_volume: str | None = None,
 ) -> None:
     """Print what a policy would remove; with `every`, in the table, also what stays. Ends the process."""
 
     def act() -> Result:
-        task, what = _cleanup(policy_file.load(policy, "CleanupPolicy", "DryRun").task, root)
+        source = quick_rules.source(policy, quick)
+        task, what = _cleanup(policy_file.load(source, "CleanupPolicy", "DryRun").task, root)
         what = _remembering(task, what, state, report_volume)
         decisions = cli_output.Decisions(what.rules)
         with stopping_on_signals(task.timeout_seconds) as stop:
@@ -55,29 +59,37 @@ def plan(
             cli_output.print_plan_table(result, decisions, every=every)
         return result
 
-    _finish(act, as_json=as_json)
+    finish(act, as_json=as_json)
 
 
 def run(
-    policy: str,
+    policy: str | None,
+    quick: QuickRules,
     root: str,
     *,
     as_json: bool,
     mode: Mode | None,
+    dry_run: bool,
     audit: str | None,
     approve: str | None = None,
     state: str | None = None,
     report_volume: str | None = None,
 ) -> None:
-    """Carry out a policy in its own mode, or in `mode`; with `approve` a plan that was held. Ends the process."""
+    """Carry out a policy in its own mode, or in `mode`; with `approve` a plan that was held. Ends the process.
+
+    `audit`: the file to which the audit is appended; None: standard error. `state`: where the run is remembered.
+    """
 
     def act() -> Result:
-        task, what = _cleanup(policy_file.load(policy, "CleanupPolicy", mode).task, root)
-        what = dataclasses.replace(_remembering(task, what, state, report_volume), approve=approve)
-        audit_fd = _STDERR if audit is None else _open_audit(audit)
+        source, wanted = quick_rules.source(policy, quick), quick_rules.mode(mode, dry_run=dry_run, quick=quick)
+        loaded = policy_file.load(source, "CleanupPolicy", wanted)
+        task, what = _cleanup(loaded.task, root)
         now_ns = time.time_ns()
-        with stopping_on_signals(task.timeout_seconds) as stop:
-            result = clean(task, what, now_ns=now_ns, stop=stop, audit=Audit(audit_fd, task.run))
+        with last_run.remembering(last_run.place(root, state), loaded, root, now_ns) as remember:
+            what = dataclasses.replace(_remembering(task, what, state, report_volume), approve=approve)
+            with appended_audit(audit, task.run) as written, stopping_on_signals(task.timeout_seconds) as stop:
+                result = clean(task, what, now_ns=now_ns, stop=stop, audit=written)
+            remember(result)
         if state is not None:
             past_runs.add(state, past_runs.Subject.of(task, root), result, now_ns)
         if as_json:
@@ -86,14 +98,44 @@ def run(
             cli_output.print_run_table(result)
         if result.outcome == "Held" and result.cleanup is not None and result.cleanup.plan_stored:
             options = {"--root": root, "--state": state, "--report": report_volume, "--audit": audit}
-            if mode is not None:
+            if mode is not None or (dry_run and policy is not None):
                 options["--mode"] = "Enforce"
             words = [word for option, value in options.items() if value is not None for word in (option, value)]
-            command = shlex.join(["housekeeper", "run", policy, *words, "--approve", result.cleanup.plan_digest])
+            what_for = quick.options() if policy is None else [policy]
+            command = shlex.join(["housekeeper", "run", *what_for, *words, "--approve", result.cleanup.plan_digest])
             sys.stderr.write(f"housekeeper: held; to carry out exactly this plan: {command}\n")
         return result
 
-    _finish(act, as_json=as_json)
+    finish(act, as_json=as_json)
+
+
+def serve(
+    policy: str | None,
+    quick: QuickRules,
+    root: str,
+    *,
+    mode: Mode | None,
+    dry_run: bool,
+    state: str | None,
+    approve: str | None,
+    as_json: bool,
+) -> None:
+    """Carry out a policy by its schedule until told to stop. Ends the process."""
+
+    def act() -> Result:
+        from housekeeper_worker import daemon  # noqa: PLC0415 - for this command only
+
+        if policy is None or policy == "-":
+            raise policy_file.InvalidFile(["--daemon goes by the schedule of a policy file, so it needs one"])
+        if approve is not None:
+            raise policy_file.InvalidFile(["--approve is for one run, and --daemon for many"])
+        quick_rules.source(policy, quick)
+        quick_rules.mode(mode, dry_run=dry_run, quick=quick)
+        one_run = [argument for argument in sys.argv[1:] if argument != "--daemon"]
+        daemon.run(policy, root, state, [*one_run, "-o", "json"])
+        return report.failure("Succeeded", "ended", mode="", seconds=0)
+
+    finish(act, as_json=as_json)
 
 
 def plans(root: str, digest: str | None, *, as_json: bool) -> None:
@@ -105,7 +147,7 @@ def plans(root: str, digest: str | None, *, as_json: bool) -> None:
         listing.show(root, digest, now_ns=time.time_ns(), as_json=as_json)
         return report.failure("Succeeded", "listed", mode="", seconds=0)
 
-    _finish(act, as_json=as_json)
+    finish(act, as_json=as_json)
 
 
 def simulate(policy: str, items: str, *, now: str | None, until: str | None, every: str, as_json: bool) -> None:
@@ -117,7 +159,7 @@ def simulate(policy: str, items: str, *, now: str | None, until: str | None, eve
     def act() -> Result:
         from housekeeper_worker import simulation  # noqa: PLC0415 - for this command only
 
-        task, what = _cleanup(policy_file.load(policy, "CleanupPolicy", "DryRun").task, "")
+        task, what = _cleanup(policy_file.load(policy_file.Source(policy), "CleanupPolicy", "DryRun").task, "")
         simulated = simulation.Simulation(task, what)
         now_ns = time.time_ns() if now is None else _time("--now", now, simulated.zone)
         try:
@@ -138,7 +180,7 @@ def simulate(policy: str, items: str, *, now: str | None, until: str | None, eve
         return report.failure("Succeeded", held or "simulated", mode="DryRun", seconds=0)
 
     # Standard output is lines of items, or empty where something is wrong.
-    _finish(act, as_json=False)
+    finish(act, as_json=False)
 
 
 def _time(option: str, text: str, tz: dt.tzinfo) -> int:
@@ -166,7 +208,7 @@ def check(policy: str, volumes: list[str], *, as_json: bool) -> None:
     def act() -> Result:
         from housekeeper_worker.health import examine  # noqa: PLC0415 - psutil, for this command only
 
-        task, what = _health(policy_file.load(policy, "HealthCheck", None), volumes)
+        task, what = _health(policy_file.load(policy_file.Source(policy), "HealthCheck", None), volumes)
         with stopping_on_signals(task.timeout_seconds) as stop:
             result = examine(task, what, stop=stop)
         if as_json:
@@ -175,7 +217,7 @@ def check(policy: str, volumes: list[str], *, as_json: bool) -> None:
             cli_output.print_checks_table(result.checks or (), result)
         return result
 
-    _finish(act, as_json=as_json)
+    finish(act, as_json=as_json)
 
 
 def _cleanup(task: Task, root: str) -> tuple[Task, Cleanup]:
@@ -208,45 +250,3 @@ def _health(loaded: policy_file.Loaded, volumes: list[str]) -> tuple[Task, Healt
         for one in task.health.checks
     )
     return task, dataclasses.replace(task.health, checks=checks)
-
-
-def _open_audit(path: str) -> int:
-    try:
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise CouldNotRun(f"the audit {path} cannot be opened: {error.strerror}") from error
-
-
-def _finish(act: Callable[[], Result], *, as_json: bool) -> None:
-    """Carry out a command and end with its exit code; what went wrong before is told on both streams."""
-    began = time.monotonic()
-    problems: list[str] = []
-    outcome: Literal["CouldNotRun", "Failed"] = "CouldNotRun"
-    try:
-        code = report.exit_code(act().outcome)
-    except policy_file.InvalidFile as error:
-        code, problems = ExitCode.INVALID_TASK, error.problems
-    except TaskError as error:
-        code, problems = ExitCode.INVALID_TASK, [str(error)]
-    except InvalidItems as error:
-        code, problems = ExitCode.INVALID_TASK, [str(error)]
-    except CouldNotRun as error:
-        code, problems = ExitCode.COULD_NOT_RUN, [str(error)]
-    except AuditLost as error:
-        code, outcome, problems = ExitCode.FAILED, "Failed", [str(error)]
-    except BrokenPipeError:
-        code = ExitCode.FAILED
-    except Exception as error:  # noqa: BLE001 - a promised JSON object comes in any case
-        code, outcome, problems = ExitCode.FAILED, "Failed", [report.unexpected(error)]
-        log("error", problems[0], traceback=traceback.format_exc())
-    for problem in problems:
-        sys.stderr.write(f"housekeeper: {problem}\n")
-    if problems and as_json:
-        seconds = time.monotonic() - began
-        cli_output.print_result_json(report.failure(outcome, "; ".join(problems), mode="", seconds=seconds))
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read (head, less) has seen enough. The interpreter must not try again at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)

@@ -7,7 +7,6 @@ import signal
 import sys
 import time
 import traceback
-from typing import Final
 
 from housekeeper_api import names
 from housekeeper_api.exit_codes import ExitCode
@@ -17,8 +16,6 @@ from housekeeper_worker import report
 from housekeeper_worker.errors import AuditLost, CouldNotRun
 from housekeeper_worker.logs import log
 from housekeeper_worker.stop import Stop, stopping_on_signals
-
-_STDOUT: Final = 1
 
 
 def main() -> None:
@@ -65,11 +62,12 @@ def work(task_file: str) -> tuple[Result, ExitCode]:
 def perform(task: Task, stop: Stop) -> Result:
     """Carry out a task that is understood. Raises `TaskError` and `WorkerError`."""
     if task.cleanup is not None:
-        from housekeeper_worker.audit import Audit  # noqa: PLC0415 - a health check needs none of this
+        from housekeeper_worker.audit.destination import opened_audit  # noqa: PLC0415 - a health check needs none of it
         from housekeeper_worker.cleanup import clean  # noqa: PLC0415
 
-        audit = Audit(_STDOUT, task.run)
-        return clean(task, task.cleanup, now_ns=time.time_ns(), stop=stop, audit=audit)
+        now_ns = time.time_ns()
+        with opened_audit(task, task.cleanup, now_ns) as audit:
+            return clean(task, task.cleanup, now_ns=now_ns, stop=stop, audit=audit)
     if task.health is not None:
         from housekeeper_worker.health import examine  # noqa: PLC0415 - psutil is half of a cold start
 

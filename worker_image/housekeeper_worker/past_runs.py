@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from housekeeper_api.result import Result
 from housekeeper_api.task import PastRun, Task
+from housekeeper_worker import last_run
 from housekeeper_worker.errors import CouldNotRun
 
 VERSION: Final = 1
@@ -51,12 +52,15 @@ def read(path: str, subject: Subject) -> tuple[PastRun, ...]:
     except OSError as error:
         raise CouldNotRun(f"the state {path} cannot be read: {error.strerror}") from error
     try:
-        known, runs = _decode(data)
+        decoded = _decode(data)
     except (ValueError, KeyError, TypeError) as error:
         raise CouldNotRun(
             f"the state {path} is damaged ({error}): put back a copy, or remove it, and the brakes that compare with "
             "past runs are off until there are three again"
         ) from error
+    if decoded is None:
+        return ()
+    known, runs = decoded
     if known != subject:
         raise CouldNotRun(
             f"the state {path} is about policy {known.namespace}/{known.policy} at {known.root}, and this is "
@@ -65,12 +69,15 @@ def read(path: str, subject: Subject) -> tuple[PastRun, ...]:
     return runs
 
 
-def _decode(data: bytes) -> tuple[Subject, tuple[PastRun, ...]]:
+def _decode(data: bytes) -> tuple[Subject, tuple[PastRun, ...]] | None:
+    """What is in the file; None if only `last_run` has written there so far."""
     if len(data) > _MAX_BYTES:
         raise ValueError("it is too large")
     document: Any = json.loads(data)
     if not isinstance(document, dict) or document.get("version") != VERSION:
         raise ValueError(f"it is no document of version {VERSION}")
+    if "runs" not in document:
+        return None
     subject = Subject(*(_of_type(document, name, str) for name in ("namespace", "policy", "root")))
     runs = tuple(
         PastRun(*(_of_type(run, name, int) for name in ("timeNs", "scanned", "matched", "planned", "removed")))
@@ -94,7 +101,7 @@ def add(path: str, subject: Subject, result: Result, now_ns: int) -> None:
     newest = PastRun(now_ns, done.scanned, done.matched, done.planned, done.removed)
     # Read again: another run may have ended meanwhile.
     runs = sorted((newest, *read(path, subject)), key=lambda run: -run.time_ns)[:MAX_RUNS]
-    document = {
+    document = last_run.read(path) | {
         "version": VERSION,
         **dataclasses.asdict(subject),
         "runs": [

@@ -33,27 +33,46 @@ class InvalidFile(ValueError):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """Where a policy is: in the file `name` (`-`: standard input), or in `text`, which messages call `name`."""
+
+    name: str
+    text: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Loaded:
-    """A task, and the volumes that a HealthCheck names."""
+    """A task, the volumes that a HealthCheck names, and when the policy runs."""
 
     task: Task
     volumes: tuple[str, ...]
+    schedule: str
+    """Five fields without `H`; empty where there is none, as with quick rules."""
+    starting_deadline: float
+    """Seconds after which a slot that could not start is skipped."""
+    suspend: bool
 
 
-def load(path: str, kind: Kind, mode: Mode | None) -> Loaded:
-    """The task of the policy in `path` (`-`: standard input). `mode` None takes the policy's own.
-
-    Raises `InvalidFile`.
-    """
-    command = [sys.executable, "-P", "-m", __name__, path, kind, mode or ""]
-    child = subprocess.run(command, stdout=subprocess.PIPE, check=False)  # noqa: S603 - our own interpreter and module
+def load(source: Source, kind: Kind, mode: Mode | None) -> Loaded:
+    """The task of the policy in `source`. `mode` None takes the policy's own. Raises `InvalidFile`."""
+    given = None if source.text is None else source.text.encode()
+    command = [sys.executable, "-P", "-m", __name__, source.name if given is None else "-", kind, mode or ""]
+    child = subprocess.run(  # noqa: S603 - our own interpreter and module
+        command, stdout=subprocess.PIPE, input=given, check=False
+    )
     try:
         answer = json.loads(child.stdout)
     except ValueError:
-        raise InvalidFile([f"{path} could not be read: the reader ended with {child.returncode}"]) from None
+        raise InvalidFile([f"{source.name} could not be read: the reader ended with {child.returncode}"]) from None
     if "problems" in answer:
-        raise InvalidFile([f"{path}: {problem}" for problem in answer["problems"]])
-    return Loaded(Task.from_json(answer["task"]), tuple(answer["volumes"]))
+        raise InvalidFile([f"{source.name}: {problem}" for problem in answer["problems"]])
+    return Loaded(
+        Task.from_json(answer["task"]),
+        tuple(answer["volumes"]),
+        answer["schedule"] if source.text is None else "",
+        answer["startingDeadline"],
+        answer["suspend"],
+    )
 
 
 def _answer(path: str, kind: Kind, mode: Mode | None) -> dict[str, Any]:
@@ -84,14 +103,27 @@ def _resource(document: Any, kind: Kind) -> CleanupPolicy | HealthCheck:
 
 def _resolved(resource: CleanupPolicy | HealthCheck, mode: Mode | None) -> dict[str, Any]:
     from housekeeper_api.resolve import cleanup_task, health_task, semantic_problems  # noqa: PLC0415
+    from housekeeper_api.schedules import resolve  # noqa: PLC0415
 
     if problems := semantic_problems(resource):
         return {"problems": problems}
+    spec, metadata = resource.spec, resource.metadata
+    when = {
+        "schedule": resolve(
+            spec.schedule,
+            namespace=metadata.namespace,
+            name=metadata.name,
+            time_zone=spec.time_zone,
+            kind=resource.kind,
+        ),
+        "startingDeadline": spec.starting_deadline.seconds,
+        "suspend": spec.suspend,
+    }
     if resource.kind == "CleanupPolicy":
         task = cleanup_task(resource, run=RUN_NAME, attempt=1, mode=mode or resource.spec.mode)
-        return {"task": task.to_json(), "volumes": []}
+        return {"task": task.to_json(), "volumes": [], **when}
     task = health_task(resource, run=RUN_NAME, attempt=1)
-    return {"task": task.to_json(), "volumes": [volume.name for volume in resource.spec.volumes]}
+    return {"task": task.to_json(), "volumes": [volume.name for volume in resource.spec.volumes], **when}
 
 
 def _document(path: str) -> Any:

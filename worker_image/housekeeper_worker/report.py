@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from typing import Final
 
 from housekeeper_api.exit_codes import ExitCode
 from housekeeper_api.quantities import format_bytes
-from housekeeper_api.result import MAX_BYTES, CheckReport, Cleanup, Outcome, Result
+from housekeeper_api.result import MAX_BYTES, AuditReport, CheckReport, Cleanup, Outcome, Result
 from housekeeper_api.task import OnTrip
 from housekeeper_worker.retention.decide import Verdict
 from housekeeper_worker.stop import Reason
@@ -17,6 +18,8 @@ from housekeeper_worker.volume.faults import Fault
 from housekeeper_worker.volume.lease import Use
 
 MAX_MESSAGE: Final = 512
+MAX_NOTES: Final = 5
+MAX_NOTE_LENGTH: Final = 256
 _NOBODY_COULD: Final = {Fault.PERMISSION, Fault.READ_ONLY}
 
 _EXIT_CODES: Final[dict[Outcome, ExitCode]] = {
@@ -181,6 +184,21 @@ def failure(outcome: Outcome, message: str, *, mode: str, seconds: float) -> Res
 def failure_of(result: Result, why: str) -> Result:
     """`result` with the outcome Failed, because `why` came after what it tells; its counters stay."""
     return dataclasses.replace(result, outcome="Failed", message=shortened(f"{why}; {result.message}"))
+
+
+def with_notes(result: Result, notes: Sequence[str]) -> Result:
+    """`result` with further notes, as far as there is room for them."""
+    if result.cleanup is None or not notes:
+        return result
+    together = (*result.cleanup.notes, *(note[:MAX_NOTE_LENGTH] for note in notes))[:MAX_NOTES]
+    return dataclasses.replace(result, cleanup=dataclasses.replace(result.cleanup, notes=together))
+
+
+def with_audit(result: Result, audit: AuditReport | None) -> Result:
+    """`result` of a clean-up with the place and the head of its audit."""
+    if result.cleanup is None:
+        return result
+    return dataclasses.replace(result, cleanup=dataclasses.replace(result.cleanup, audit=audit))
 
 
 def unexpected(error: BaseException) -> str:

@@ -9,12 +9,12 @@ from housekeeper_api import names
 from housekeeper_api.conditions import ConditionType, ReadyReason, RunState
 from housekeeper_api.errors import InvalidResource
 from housekeeper_api.health_check import HealthCheck
+from housekeeper_api.next_slot import next_time
 from housekeeper_operator import policies
 from housekeeper_operator.cluster import kinds
 from housekeeper_operator.cluster.errors import AlreadyExists, Forbidden, Invalid
 from housekeeper_operator.context import Context
 from housekeeper_operator.decisions import conditions, health, history, policy_status, run_status, totals
-from housekeeper_operator.decisions.schedule import next_time
 from housekeeper_operator.decisions.views import (
     FAR,
     JobView,

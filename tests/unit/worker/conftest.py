@@ -14,6 +14,12 @@ from tests.cluster.embedded import packages
 FILE_SYSTEM_TOOLS = {"mkfs.ext4": "e2fsprogs", "mkfs.xfs": "xfsprogs", "mkfs.btrfs": "btrfs-progs"}
 
 
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the command line remembers of its runs stays with the test."""
+    monkeypatch.setenv("HOUSEKEEPER_STATE_DIRECTORY", str(tmp_path / "state"))
+
+
 @pytest.fixture
 def volume(tmp_path: Path) -> Path:
     """An empty directory that stands for a volume."""

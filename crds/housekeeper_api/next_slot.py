@@ -8,7 +8,7 @@ zone changes its clock, that is visible, and it is what the cluster does:
 - Where the clock moves by half an hour (Australia/Lord_Howe), whole hours after the gap are missed on that day.
 - Where midnight is skipped (America/Havana), a day may be passed over.
 
-`tests/unit/operator/decisions/test_schedule_oracle.py` holds it against the parser itself.
+`tests/unit/api/test_next_slot.py` holds it against the parser itself.
 """
 
 from __future__ import annotations

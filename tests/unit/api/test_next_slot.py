@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from housekeeper_api import schedules
-from housekeeper_operator.decisions.schedule import next_time
-from tests.unit.operator.decisions.cron_oracle import CronOracle, Question
+from housekeeper_api.next_slot import next_time
+from tests.unit.api.cron_oracle import CronOracle, Question
 
 ZONES = [
     "Africa/Cairo",
