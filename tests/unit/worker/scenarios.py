@@ -6,6 +6,7 @@ Run by `scene` as `unshare --mount python -m … NAME DIRECTORY`; prints one JSO
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -17,8 +18,11 @@ from typing import Any
 
 from housekeeper_api.result import as_dict
 from housekeeper_api.task import Mode
+from housekeeper_worker.audit.verify import verify
 from housekeeper_worker.checks.filesystem import measure_filesystem
-from housekeeper_worker.errors import CouldNotRun
+from housekeeper_worker.errors import AuditLost, CouldNotRun
+from housekeeper_worker.main import perform
+from housekeeper_worker.stop import Stop
 from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, files_below, rule, write
 from tests.unit.worker.openers import holding
 
@@ -117,6 +121,40 @@ def full(directory: Path, fallback: bool) -> dict[str, Any]:
     assert os.statvfs(volume).f_bavail == 0
     result = carry_out(cleanup_task(volume), prefer_fallback=fallback)
     return {"result": as_dict(result), "left": _names(volume)}
+
+
+def full_reports(directory: Path, _fallback: bool) -> dict[str, Any]:
+    """A report volume with room for a part of the audit."""
+    volume, reports = directory / "volume", directory / "reports"
+    for number in range(4000):
+        write(volume / f"d{number % 4}/{'x' * 100}-{number}", days=OLD)
+    reports.mkdir()
+    _run("mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", reports)
+    task = cleanup_task(volume)
+    assert task.cleanup is not None
+    task = dataclasses.replace(task, cleanup=dataclasses.replace(task.cleanup, report=str(reports)))
+    result = perform(task, Stop())
+    left = len(files_below(volume))
+    path = reports / task.namespace / task.policy / "run-1-a1.ndjson"
+    assert result.cleanup is not None
+    assert result.cleanup.audit is not None
+    safe = path.read_bytes().splitlines(keepends=True)[: result.cleanup.audit.lines]
+    with open(path, "rb") as file:
+        verdict = verify(file, result.cleanup.audit.head)
+    told = [json.loads(line) for line in safe]
+    try:
+        message = perform(dataclasses.replace(task, run="run-2"), Stop()).message
+    except (AuditLost, CouldNotRun) as error:
+        message = str(error)
+    return {
+        "result": as_dict(result),
+        "before": 4000,
+        "left": left,
+        "safe": sum(line["event"] == "removed" for line in told),
+        "announced": sum(line["count"] for line in told if line["event"] == "intent"),
+        "verdict": dataclasses.asdict(verdict),
+        "again": {"left": len(files_below(volume)), "message": message},
+    }
 
 
 def overlay(directory: Path, fallback: bool) -> dict[str, Any]:

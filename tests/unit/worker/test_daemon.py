@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from housekeeper_worker.daemon import PolicyFile, Timetable, due, serve
 from tests.unit.worker.builders import OLD, files_below, write
-from tests.unit.worker.test_command_line import HOUSEKEEPER, POLICY, housekeeper
+from tests.unit.worker.test_command_line import HOUSEKEEPER, POLICY
 
 HOUR = 3600.0
 
