@@ -19,6 +19,7 @@ from housekeeper_api.maintenance_run import (
     MAX_NOTES,
     MAX_SAMPLE,
     MAX_SKIP_REASONS,
+    Audit,
     CleanupResult,
     Decision,
     HealthResult,
@@ -55,6 +56,20 @@ def _cleanup(cleanup: result.Cleanup) -> CleanupResult:
         plan_stored=_text(cleanup.plan_stored, 512) or None,
         notes=tuple(_text(note, 256) for note in _items(cleanup.notes)[:MAX_NOTES]),
         sample=tuple(_decisions(cleanup.sample))[:MAX_SAMPLE],
+        audit=_audit(cleanup.audit),
+    )
+
+
+def _audit(audit: result.AuditReport | None) -> Audit | None:
+    if audit is None or not isinstance(audit.to, str) or audit.to not in {"Log", "File"}:
+        return None
+    return Audit(
+        to=audit.to,
+        path=_text(audit.path, 512) or None,
+        lines=_count(audit.lines),
+        head=_text(audit.head, 64) or None,
+        complete=audit.complete is True,
+        unrecorded=_count(audit.unrecorded),
     )
 
 

@@ -167,6 +167,23 @@ class Decision(StatusModel):
     """Why."""
 
 
+class Audit(StatusModel):
+    """Where it is written what was done to each file, and by what that can be recognised."""
+
+    to: Literal["Log", "File"]
+    """The log of the worker's pod, or a file on the report volume."""
+    path: Annotated[str, Clipped(512)] | None = None
+    """Of a file: below the directory of the report volume."""
+    lines: Count = 0
+    """Lines up to the head."""
+    head: Annotated[str, Field(max_length=64)] | None = None
+    """Hash of the last block of its chain: what `housekeeper verify-audit --head` takes."""
+    complete: bool = False
+    """Whether there is a line about every file that was removed, would be, or stayed though it should have gone."""
+    unrecorded: Count = 0
+    """Files removed after the last line that is safe, because no more could be written."""
+
+
 MAX_SAMPLE: Final = 20
 MAX_ERRORS: Final = 5
 MAX_NOTES: Final = 5
@@ -212,6 +229,8 @@ class CleanupResult(StatusModel):
     """What else to know: a brake that is off, a plan that was lost."""
     sample: Annotated[tuple[Decision, ...], Field(max_length=MAX_SAMPLE), ATOMIC_LIST] = ()
     """Some of the decisions."""
+    audit: Audit | None = None
+    """Where the audit is. Absent where there is none."""
 
 
 class HealthResult(StatusModel):

@@ -177,7 +177,8 @@ def _members(wanted: Any, data: dict[str, Any]) -> dict[str, Any]:
 def _cleanup(data: dict[str, Any]) -> Cleanup:
     members = _members(Cleanup, data)
     audit = members.pop("audit", None)
-    return Cleanup(**members, audit=AuditReport(**_members(AuditReport, audit)) if isinstance(audit, dict) else None)
+    known = isinstance(audit, dict) and "to" in audit
+    return Cleanup(**members, audit=AuditReport(**_members(AuditReport, audit)) if known else None)
 
 
 def _short(notes: tuple[str, ...]) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from housekeeper_worker.retention.times import cutoff, read_age, zone
 from housekeeper_worker.scratch import Scratch
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.survey import OnDecision, Survey
+from housekeeper_worker.volume.faults import Fault
 from housekeeper_worker.volume.locking import wait_for_root
 from housekeeper_worker.volume.removal import Removal
 from housekeeper_worker.volume.root import VolumeRoot
@@ -43,6 +44,7 @@ def clean(
     stop: Stop,
     audit: Audit,
     on_decision: OnDecision | None = None,
+    on_stay: Callable[[bytes, Fault], None] | None = None,
     prefer_fallback: bool = False,
 ) -> Result:
     """Carry out the clean-up `what` of `task`.
@@ -76,6 +78,7 @@ def clean(
         audit.event("start", **_start_members(task, now_ns), directoriesOpenedBy=root.method)
         ages = [rule.remove_older_than for rule in what.rules]
         survey = Survey(root, selector, each, ages, together, settle, now_ns, stop, on_decision, scratch)
+        survey.tally.on_stay = on_stay
         survey.run(start)
         plan, tally = survey.plan, survey.tally
         digest = ""

@@ -17,6 +17,7 @@ from housekeeper_worker.logs import timestamp
 from housekeeper_worker.retention.decide import Decided, Verdict, decision
 from housekeeper_worker.retention.groups import words
 from housekeeper_worker.retention.paths import Chunk, in_path_order, indices_by_name
+from housekeeper_worker.volume.faults import STAYS, Fault
 from housekeeper_worker.volume.names import shown
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Decisions:
         self._size = array("q")
         self._allocated = array("q")
         self._time = array("q")
+        self._stays: dict[bytes, str] = {}
+        """Files of the plan that would stay, with the reason. A dry run looks for a bounded number of them."""
 
     def add(self, decided: Decided) -> None:
         """Take one decision, as `survey.OnDecision`."""
@@ -60,6 +63,10 @@ class Decisions:
         self._allocated.append(decided.allocated)
         self._time.append(decided.time)
 
+    def stays(self, path: bytes, fault: Fault) -> None:
+        """Take back that a file would go: it is open, say."""
+        self._stays[path] = f"{fault}: {STAYS.get(fault, 'it would stay')}"
+
     def _close_chunk(self) -> None:
         if self._names:
             count = len(self._names)
@@ -72,10 +79,13 @@ class Decisions:
         whys = list(self._whys)
         for path, index in in_path_order(indices_by_name(self._chunks)):
             reasons, group = whys[self._why[index]]
+            verdict = Verdict(self._verdict[index])
+            if path in self._stays:
+                reasons, verdict = (self._stays[path],), Verdict.KEPT
             decided = Decided(
                 path,
                 self._rule[index],
-                Verdict(self._verdict[index]),
+                verdict,
                 reasons,
                 dict(group),
                 self._size[index],

@@ -52,6 +52,7 @@ def plan(
                 stop=stop,
                 audit=Audit(None, task.run),
                 on_decision=decisions.add,
+                on_stay=decisions.stays,
             )
         if as_json:
             cli_output.print_result_json(result, decisions)

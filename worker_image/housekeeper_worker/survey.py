@@ -24,6 +24,7 @@ from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.blocks import Block, Blocks, Entry
 from housekeeper_worker.volume.faults import MAX_IO_ERRORS, Fault, classify, explain
 from housekeeper_worker.volume.names import shown
+from housekeeper_worker.volume.protected import WORDS, Protection
 from housekeeper_worker.volume.root import VolumeRoot
 from housekeeper_worker.volume.scan import Walk, Window
 
@@ -66,6 +67,10 @@ class Survey:
         self.plan = Plan(store)
         self.tally = Tally()
         self._blocks = Blocks(root, self.tally, now_ns, stop, self._on_file_error)
+        if on_decision is not None:
+            self._blocks.on_protected = self._on_protected
+        self._number = 0
+        """The rule whose files are looked at."""
         self._causes = [
             self.plan.add_cause(Cause(number, (reason(Verdict.REMOVE, age, settle),), {}))
             for number, age in enumerate(self._ages)
@@ -104,6 +109,7 @@ class Survey:
             count = owners.count(number + 1)
             if not count:
                 continue
+            self._number = number
             act = self._gather_all if number in self._together else self._decide_all
             if count == len(files):
                 act(window, files, number)
@@ -211,6 +217,11 @@ class Survey:
                 if self._on_decision is not None:
                     self._on_decision(_decided(path, number, verdict, why, records, place))
         return bytes([verdict is Verdict.REMOVE for verdict in verdicts])
+
+    def _on_protected(self, directory: bytes, records: Records, place: int, protection: Protection) -> None:
+        if self._on_decision is not None:
+            path = join(directory, records.names[place])
+            self._on_decision(_decided(path, self._number, Verdict.KEPT, WORDS[protection], records, place))
 
     def _on_file_error(self, directory: bytes, name: bytes, error: OSError) -> None:
         if error.errno == errno.ENOENT:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 from housekeeper_worker.retention.decide import Verdict, decision
@@ -64,6 +65,8 @@ class Tally:
     others: int = 0
     sample: list[dict[str, str]] = dataclasses.field(default_factory=list)
     sampled: Counter[Verdict] = dataclasses.field(default_factory=Counter)
+    on_stay: Callable[[bytes, Fault], None] | None = None
+    """Called with each planned file that stays, and why."""
     stopped_by_fault: str = ""
     """Why no further removal was tried, as a sentence; empty if none stopped the run."""
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from housekeeper_api.harvest import run_result
 from housekeeper_api.maintenance_run import RunResult
-from housekeeper_api.result import CheckReport, Cleanup, Result, ResultError
+from housekeeper_api.result import AuditReport, CheckReport, Cleanup, Result, ResultError
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(), max_size=20),
@@ -39,6 +39,11 @@ cleanups = st.fixed_dictionaries(
         "planStored": anything,
         "notes": anything | st.lists(st.just("x" * 300), max_size=8),
         "sample": anything | st.lists(decisions, max_size=30),
+        "audit": anything
+        | st.fixed_dictionaries(
+            {"to": st.sampled_from(["Log", "File", "Nowhere"]) | anything},
+            optional=dict.fromkeys(("path", "lines", "head", "complete", "unrecorded"), anything),
+        ),
     },
 )
 
@@ -68,6 +73,7 @@ def test_what_a_worker_says_arrives_whole() -> None:
         plan_stored=".housekeeper/plans/00.plan",
         notes=("the audit went to the log",),
         sample=({"path": "a.log", "decision": "Keep", "reason": "settling"},),
+        audit=AuditReport("File", "shop/logs/run-a1.ndjson", 12, "ab" * 32, complete=False, unrecorded=3),
     )
     result = Result(outcome="Succeeded", message="m", mode="Enforce", duration_seconds=1.5, cleanup=cleanup)
     status = run_result(result)
@@ -90,6 +96,14 @@ def test_what_a_worker_says_arrives_whole() -> None:
             "planStored": ".housekeeper/plans/00.plan",
             "notes": ["the audit went to the log"],
             "sample": [{"path": "a.log", "decision": "Keep", "reason": "settling"}],
+            "audit": {
+                "to": "File",
+                "path": "shop/logs/run-a1.ndjson",
+                "lines": 12,
+                "head": "ab" * 32,
+                "complete": False,
+                "unrecorded": 3,
+            },
         }
     }
 

@@ -30,6 +30,7 @@ from housekeeper_worker.errors import AuditLost
 from housekeeper_worker.logs import timestamp
 
 _FULL: Final = 256 * 1024
+_FILE_EVENTS: Final = ("removed", "skipped", "wouldRemove")
 LOG_BYTES: Final = 8 << 20
 """What lines about files may take in the log of a container, which the kubelet begins anew at 10 MiB (its default)."""
 _PREFIX: Final = 48
@@ -111,13 +112,17 @@ class Audit:
         )
         self.flush(sync=True)
 
-    def files(self, lines: str, counts: Mapping[str, int]) -> None:
-        """Add lines about files that another process made with `file_line`; `counts` are theirs by event."""
-        self._unsynced += counts.get("removed", 0)
+    def files(self, lines: str, count: int) -> None:
+        """Add `count` lines about files, as `file_lines` makes them; they are written with their batch."""
+        if self._fd is None or not count:
+            return
+        # Within a path each quote is escaped, so this is in a line only where it is its event.
+        counts = {event: lines.count(f'","event":"{event}",') for event in _FILE_EVENTS}
+        self._unsynced += counts["removed"]
         if self._untold:
             self._untold.update(counts)
-            return
-        self._add_files(lines, counts)
+        else:
+            self._add_files(lines, counts)
 
     @property
     def stamp(self) -> str:
@@ -195,7 +200,7 @@ class Audit:
     def _tell_untold(self) -> None:
         """Where there is no room for lines about files, say how many of each kind there were since the last time."""
         if any(self._untold.values()):
-            self._add(self._event("outcomes", **self._untold))
+            self._add(self._event("outcomes", **{event: count for event, count in self._untold.items() if count}))
             # The events stay as keys: from now on every file is only counted.
             self._untold = Counter(dict.fromkeys(self._untold, 0))
 

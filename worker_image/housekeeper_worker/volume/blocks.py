@@ -12,13 +12,16 @@ from typing import Final, NamedTuple
 from housekeeper_worker.retention.records import Records
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
-from housekeeper_worker.volume.protected import any_reserved, protection_of_file
+from housekeeper_worker.volume.protected import Protection, any_reserved, protection_of_file
 from housekeeper_worker.volume.root import VolumeRoot
 from housekeeper_worker.volume.scan import Window
 from housekeeper_worker.volume.stats import BLOCK, Stats
 
 OnFileError = Callable[[bytes, bytes, OSError], None]
 """Called with a directory and the name of a file in it that has no stat."""
+
+OnProtected = Callable[[bytes, Records, int, Protection], None]
+"""Called with a directory, files in it, the place of one among them that is protected, and why."""
 
 Entry = os.DirEntry[str]
 _COLUMNS: Final = ("inode", "device", "size", "allocated", "modified", "changed", "born", "links")
@@ -53,6 +56,7 @@ class Blocks:
         self._stop = stop
         self._on_error = on_error
         self._stats = Stats()
+        self.on_protected: OnProtected | None = None
 
     def of(self, window: Window, entries: list[Entry]) -> Iterator[Block]:
         """Blocks of `entries`, files of the window, in order of inode, which is their order on a disk."""
@@ -86,7 +90,7 @@ class Blocks:
         if stats.inode() != inodes and (marks := self._without_mounts(window, names, inodes)) is not None:
             return marks
         if reserved or any(mode & modes.S_ISVTX for mode in set(stats.mode())):
-            return self._without_protected(names)
+            return self._without_protected(window.directory, names)
         return None
 
     def _without_mounts(self, window: Window, names: list[bytes], inodes: list[int]) -> list[bool] | None:
@@ -102,10 +106,15 @@ class Blocks:
         self._tally.mounts += marks.count(False)
         return marks if False in marks else None
 
-    def _without_protected(self, names: list[bytes]) -> list[bool] | None:
+    def _without_protected(self, directory: bytes, names: list[bytes]) -> list[bool] | None:
         """Marks of what does not stay whatever the rules say; None: all of them."""
         protections = [protection_of_file(name, mode) for name, mode in zip(names, self._stats.mode(), strict=True)]
         found = [protection for protection in protections if protection is not None]
         self._tally.protected.update(found)
         self._tally.matched += len(found)
+        if found and self.on_protected is not None:
+            records = Block(names, self._stats, 0).records()
+            for place, protection in enumerate(protections):
+                if protection is not None:
+                    self.on_protected(directory, records, place, protection)
         return [protection is None for protection in protections] if found else None

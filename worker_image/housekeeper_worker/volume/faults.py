@@ -45,6 +45,12 @@ MAX_IO_ERRORS: Final = 5
 HARMLESS: Final = frozenset({Fault.GONE, Fault.CHANGED, Fault.IN_USE, Fault.UNKNOWN_USE, Fault.MARKED, Fault.LOCKED})
 """Not errors: files come, go and change while a run works."""
 
+STAYS: Final = {
+    Fault.IN_USE: "a process has it open",
+    Fault.UNKNOWN_USE: "nobody can tell whether it is open",
+}
+"""In words, why a file that should go stays in a dry run."""
+
 _BY_NUMBER: Final = {
     errno.ENOENT: Fault.GONE,
     errno.ENOTDIR: Fault.CHANGED,

@@ -31,6 +31,15 @@ class Protection(StrEnum):
     """A file with the sticky bit."""
 
 
+WORDS: Final = {
+    Protection.MARKED: "marked: its directory holds a .nocleanup",
+    Protection.LOCKED: "locked: another program has locked its directory",
+    Protection.RESERVED: "reserved: a name that a file system gives",
+    Protection.STICKY: "sticky: it has the sticky bit",
+}
+"""For a person."""
+
+
 def protection_of_directory(fd: int, *, exclusive: bool) -> Protection | None:
     """Whether an open directory is left alone with all that is below. `exclusive` as in `locking.locked`.
 

@@ -286,6 +286,8 @@ class Remover:
         marks[place] = 1
         self._tell("skipped", share, marks, f',"skipped":"{fault}"')
         path = join(share.directory, share.records.names[place])
+        if tally.on_stay is not None:
+            tally.on_stay(path, fault)
         if error is not None and tally.wants_error(fault):
             tally.add_error(explain(fault, error, self._root, path, share.directory))
         self._io_errors = self._io_errors + 1 if fault is Fault.IO else 0
