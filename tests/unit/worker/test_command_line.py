@@ -114,6 +114,25 @@ def test_run_takes_another_mode_and_writes_the_audit_where_it_is_told(
     assert [one for one in events if one != "chain"] == ["start", "intent", "removed", "removed", "summary"]
 
 
+def test_a_plan_says_what_is_protected_and_what_is_open(policy: Path, dumps: Path) -> None:
+    sticky = dumps / "a/sticky.dump"
+    write(sticky, days=OLD)
+    sticky.chmod(0o1644)
+    write(dumps / "a/.nfs01.dump", days=OLD)
+    with open(dumps / "a/old.dump", "rb"):
+        told = one_object(housekeeper("plan", policy, "--root", dumps, "-o", "json"))
+    by_path = {one["path"]: one for one in told["decisions"] if "path" in one}
+    for path, reason in (
+        ("a/sticky.dump", "sticky: it has the sticky bit"),
+        ("a/.nfs01.dump", "reserved: a name that a file system gives"),
+        ("a/old.dump", "inUse: a process has it open"),
+    ):
+        one = by_path[path]
+        assert (one["decision"], one["rule"], one["group"], one["reasons"]) == ("Keep", "dumps", {}, [reason])
+    assert told["cleanup"]["removed"] == 1
+    assert all(one["reasons"] and one["rule"] for one in told["decisions"])
+
+
 def test_plan_never_removes_whatever_the_policy_says(policy: Path, dumps: Path) -> None:
     policy.write_text(POLICY.replace("MODE", "Enforce"))
     assert housekeeper("plan", policy, "--root", dumps).returncode == 0
