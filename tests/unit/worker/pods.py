@@ -34,15 +34,17 @@ class Worker:
         )
 
     def next_line(self) -> dict[str, Any]:
-        """The next line of the audit."""
+        """The next line of the audit that is no link of its chain."""
         assert self.process.stdout is not None
-        line: dict[str, Any] = json.loads(self.process.stdout.readline())
-        return line
+        while True:
+            line: dict[str, Any] = json.loads(self.process.stdout.readline())
+            if line["event"] != "chain":
+                return line
 
     def end(self) -> tuple[int, Result, list[dict[str, Any]]]:
-        """Exit code, result and the rest of the audit."""
+        """Exit code, result and the rest of the audit, without its chain."""
         out, _ = self.process.communicate(timeout=60)
-        lines = [json.loads(line) for line in out.splitlines()]
+        lines = [told for line in out.splitlines() if (told := json.loads(line))["event"] != "chain"]
         return self.process.returncode, self.result(), lines
 
     def result(self) -> Result:

@@ -165,7 +165,13 @@ def test_a_run_whose_audit_nobody_takes_stops_and_says_so(big: Path, tmp_path: P
     until_first_removal(worker)
     code, result = worker.end_unheard(), worker.result()
     assert (code, result.outcome) == (1, "Failed")
-    assert result.message.startswith("the audit could not be written: Broken pipe; removed ")
+    assert result.message.startswith("the audit could not be written: Broken pipe; ")
+    assert result.cleanup is not None
+    assert result.cleanup.audit is not None
+    assert not result.cleanup.audit.complete
+    # The batch in flight is announced, and no more than that is without a line.
+    assert 0 < result.cleanup.audit.unrecorded <= 500
+    assert f"; removed {result.cleanup.removed} of" in result.message
     assert result.cleanup is not None
     assert result.cleanup.removed == MANY + 10 - len(files_below(big)) < MANY
 

@@ -30,7 +30,8 @@ from housekeeper_worker.errors import AuditLost
 from housekeeper_worker.logs import timestamp
 
 _FULL: Final = 256 * 1024
-_FILE_EVENTS: Final = ("removed", "skipped", "wouldRemove")
+FILE_EVENTS: Final = ("removed", "skipped", "wouldRemove")
+"""Events of lines about single files."""
 LOG_BYTES: Final = 8 << 20
 """What lines about files may take in the log of a container, which the kubelet begins anew at 10 MiB (its default)."""
 _PREFIX: Final = 48
@@ -117,7 +118,7 @@ class Audit:
         if self._fd is None or not count:
             return
         # Within a path each quote is escaped, so this is in a line only where it is its event.
-        counts = {event: lines.count(f'","event":"{event}",') for event in _FILE_EVENTS}
+        counts = {event: lines.count(f'","event":"{event}",') for event in FILE_EVENTS}
         self._unsynced += counts["removed"]
         if self._untold:
             self._untold.update(counts)
