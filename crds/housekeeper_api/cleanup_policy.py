@@ -124,6 +124,9 @@ class Report(Model):
     """The claim. It is mounted writable, in a dry run too, and must be another one than the target's."""
     path: RelativePath | None = None
     """Directory below the root of the volume; the worker makes it. Absent: the root itself."""
+    keep_for: Annotated[AnyDuration, between("1h", "10y")] = Duration(90, "d")
+    """How long what was done stays there in writing. Every run of the policy removes files of its own that are older,
+    dry runs too."""
 
 
 class Brakes(Model):

@@ -56,6 +56,7 @@ def cleanup_task(
             state=state,
             approve=approve,
             report=_report(policy),
+            report_keep_seconds=None if spec.report is None else spec.report.keep_for.seconds,
         ),
     )
 

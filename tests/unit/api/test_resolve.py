@@ -85,6 +85,7 @@ def test_the_task_of_a_policy_says_everything() -> None:
             "holdSeconds": 31_536_000.0,
             "expectMarker": "postgres/.volume-id",
             "report": "/report/housekeeper",
+            "reportKeepSeconds": 315360000.0,
         },
     }
     assert Task.from_json(task.to_json()) == task
