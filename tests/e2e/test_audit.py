@@ -1,4 +1,4 @@
-"""The audit of a run: in full on a report volume, else in the pod's log, and in both cases what the run's status says."""
+"""The audit of a run: in full on a report volume, else in the pod's log; in both cases with the head of the status."""
 
 from __future__ import annotations
 
