@@ -49,6 +49,11 @@ def files_below(root: Path | bytes) -> set[bytes]:
     return found
 
 
+def users_files(root: Path | bytes) -> set[bytes]:
+    """The same without what lies in Housekeeper's own directory."""
+    return {path for path in files_below(root) if not path.startswith(b".housekeeper/")}
+
+
 def rule(name: str = "old", include: Iterable[str] = ("**",), exclude: Iterable[str] = (), older: str = "30d") -> Rule:
     """A rule."""
     return Rule(name, tuple(include), tuple(exclude), older)

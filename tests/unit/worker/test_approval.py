@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from housekeeper_api.result import Cleanup, Result
 from housekeeper_api.task import Keep, PastRun, Rule, TaskError
-from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, files_below, rule, write
+from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, files_below, rule, users_files, write
 
 UID = 65532
 
@@ -35,10 +35,6 @@ def approve(root: Path, digest: str, *rules: Rule, **changes: object) -> Result:
     return carry_out(cleanup_task(root, *rules, max_items=0, approve=digest, **changes))  # type: ignore[arg-type]
 
 
-def left(root: Path) -> set[bytes]:
-    return {path for path in files_below(root) if not path.startswith(b".housekeeper/")}
-
-
 def plans(root: Path) -> set[bytes]:
     return {path for path in files_below(root) if path.startswith(b".housekeeper/")}
 
@@ -53,10 +49,10 @@ def logs(volume: Path) -> Path:
 
 def test_a_held_plan_is_carried_out_when_it_is_approved(logs: Path) -> None:
     digest = held(logs)
-    assert len(left(logs)) == 6
+    assert len(users_files(logs)) == 6
     result = approve(logs, digest)
     assert (result.outcome, counters(result).removed, counters(result).plan_digest) == ("Succeeded", 5, digest)
-    assert left(logs) == {b"young"}
+    assert users_files(logs) == {b"young"}
     assert plans(logs) == set()  # what is carried out waits no more
 
 
@@ -69,7 +65,7 @@ def test_a_plan_and_its_directories_are_for_the_worker_alone(logs: Path) -> None
 
 def test_after_chown_the_plan_is_still_the_plan(logs: Path) -> None:
     digest = held(logs)
-    for path in left(logs):
+    for path in users_files(logs):
         os.chown(os.fsencode(logs) + b"/" + path, 1234, 1234)
     assert counters(approve(logs, digest)).removed == 5
 
@@ -86,7 +82,7 @@ def test_what_is_new_replaced_or_changed_is_not_touched(logs: Path) -> None:
         file.write(b"more")
     os.utime(logs / "b/1", ns=(moment, moment))
     result = approve(logs, digest)
-    assert left(logs) == {b"young", b"a/new", b"a/1", b"a/2", b"b/1"}
+    assert users_files(logs) == {b"young", b"a/new", b"a/1", b"a/2", b"b/1"}
     assert (counters(result).removed, counters(result).skipped) == (2, {"notApproved": 4})
     assert counters(result).planned == 6
     assert "of 5 approved files 3 stay" in " ".join(counters(result).notes)
@@ -105,7 +101,7 @@ def test_a_file_made_again_with_the_inode_and_times_of_the_old_one_is_another(lo
     else:
         write(logs / "z", days=OLD)
     approve(logs, digest)
-    assert b"z" in left(logs)
+    assert b"z" in users_files(logs)
 
 
 def test_after_all_keepers_vanished_the_group_keeps_what_is_left_of_it(volume: Path) -> None:
@@ -116,7 +112,7 @@ def test_after_all_keepers_vanished_the_group_keeps_what_is_left_of_it(volume: P
     for age in range(3):
         os.unlink(volume / f"dump-{age}")
     result = approve(volume, digest, dumps)
-    assert left(volume) == {b"dump-3", b"dump-4", b"dump-5"}
+    assert users_files(volume) == {b"dump-3", b"dump-4", b"dump-5"}
     assert counters(result).removed == 4
 
 
@@ -125,13 +121,13 @@ def test_brakes_do_not_apply_to_what_was_approved(volume: Path) -> None:
     emptying = Rule("dumps", ("**",), (), keep=Keep(max_total_size=1, at_least=0))
     digest = held(volume, emptying, max_percent=0, max_bytes=0)
     assert approve(volume, digest, emptying, max_percent=0, max_bytes=0).outcome == "Succeeded"
-    assert left(volume) == set()
+    assert users_files(volume) == set()
 
 
 def test_rules_of_today_decide_about_what_was_approved_before(logs: Path) -> None:
     digest = held(logs)
     approve(logs, digest, rule(exclude=("a/**",)))
-    assert left(logs) == {b"young", b"a/1", b"a/2"}
+    assert users_files(logs) == {b"young", b"a/1", b"a/2"}
 
 
 def _truncated(path: Path) -> None:
@@ -196,7 +192,7 @@ def test_a_lost_or_damaged_plan_is_held_anew(logs: Path, damage: object, said: s
     result = approve(logs, digest)
     assert result.outcome == "Held"
     assert said in result.message
-    assert len(left(logs)) == 6
+    assert len(users_files(logs)) == 6
     again = counters(result).plan_digest
     assert again != digest
     assert counters(approve(logs, again)).removed == 5
@@ -205,7 +201,7 @@ def test_a_lost_or_damaged_plan_is_held_anew(logs: Path, damage: object, said: s
 def test_a_plan_that_no_brake_would_stop_is_held_too_if_another_was_approved(logs: Path) -> None:
     result = carry_out(cleanup_task(logs, approve="sha256:" + "0" * 64))
     assert result.outcome == "Held"
-    assert len(left(logs)) == 6
+    assert len(users_files(logs)) == 6
 
 
 def test_an_approved_plan_that_is_not_there_and_nothing_to_do_is_done(volume: Path) -> None:
@@ -238,7 +234,7 @@ def test_a_plan_of_another_policy_is_held_anew(logs: Path) -> None:
     digest = held(logs, policy="other")
     result = approve(logs, digest)
     assert "is one of the policy default/other" in result.message
-    assert len(left(logs)) == 6
+    assert len(users_files(logs)) == 6
 
 
 def test_a_plan_from_the_future_is_held_anew(logs: Path) -> None:
@@ -277,7 +273,7 @@ def test_a_dry_run_stores_its_plan_on_the_report_volume_only(logs: Path, tmp_pat
     assert dry.outcome == "Succeeded"
     assert counters(dry).plan_stored == f"default/policy/plans/{digest[7:]}.plan"
     assert counters(approve(logs, digest, report=reports)).removed == 5
-    assert left(logs) == {b"young"}
+    assert users_files(logs) == {b"young"}
     assert files_below(reports) == set()
 
 
@@ -286,7 +282,7 @@ def test_a_dry_run_of_an_approved_plan_changes_nothing(logs: Path) -> None:
     write(logs / "new", days=OLD)
     result = approve(logs, digest, mode="DryRun")
     assert (counters(result).removed, counters(result).skipped) == (5, {"notApproved": 1})
-    assert (len(left(logs)), len(plans(logs))) == (7, 1)
+    assert (len(users_files(logs)), len(plans(logs))) == (7, 1)
 
 
 def test_with_fail_nothing_is_stored_and_the_run_has_failed(logs: Path) -> None:
@@ -317,7 +313,7 @@ def test_where_the_plan_cannot_be_stored_nothing_is_removed_and_it_is_said(open_
     outcome, stored, note, *_ = reversed_notes(as_user(UID, told))
     assert (outcome, stored) == ("Held", "")
     assert "could not be stored, so it cannot be approved: no permission to make .housekeeper" in note
-    assert left(open_volume) == {b"data/old"}
+    assert users_files(open_volume) == {b"data/old"}
 
 
 def reversed_notes(told: list[str]) -> list[str]:
@@ -331,7 +327,7 @@ def test_plans_in_a_directory_of_another_user_are_not_believed(open_volume: Path
     os.chown(open_volume / ".housekeeper/plans", 1234, 1234)
     result = approve(open_volume, digest)
     assert "belongs to uid 1234" in result.message
-    assert left(open_volume) == {b"old"}
+    assert users_files(open_volume) == {b"old"}
 
 
 NAMES = st.sampled_from(["b", "a/c", "a/d", "a.b", "b-c", "e/f/g", "e/f.g"])

@@ -16,7 +16,7 @@ from housekeeper_api.task import TaskError
 from housekeeper_worker.errors import CouldNotRun
 from housekeeper_worker.retention.decide import Verdict
 from housekeeper_worker.stop import Stop
-from tests.unit.worker.builders import OLD, carry_out, cleanup_task, files_below, rule, write
+from tests.unit.worker.builders import OLD, carry_out, cleanup_task, files_below, rule, users_files, write
 
 
 def counters(result: Result) -> Cleanup:
@@ -74,7 +74,7 @@ def test_a_tripped_brake_removes_nothing_and_says_what_to_do(mixed: Path) -> Non
         done = counters(result)
         assert (done.removed, done.bytes_freed, done.skipped) == (0, 0, {"held": 3})
         assert done.plan_digest.startswith("sha256:")
-    assert len(files_below(mixed)) == 6
+    assert len(users_files(mixed)) == 6
 
 
 def test_the_bytes_of_a_plan_are_what_removing_it_would_free(volume: Path) -> None:
@@ -87,7 +87,7 @@ def test_the_bytes_of_a_plan_are_what_removing_it_would_free(volume: Path) -> No
     done = counters(carry_out(task))
     assert (done.planned, done.planned_bytes, done.bytes_freed) == (4, 2 * 8192, 2 * 8192)
     held = carry_out(cleanup_task(volume, rule(exclude=("**/*.keep",)), mode="DryRun", max_bytes=16383))
-    assert "16 KiB is more than brakes.maxBytes 16 KiB (16384 and 16383 bytes)" in held.message
+    assert "16.0 KiB is more than brakes.maxBytes 16.0 KiB (16384 and 16383 bytes)" in held.message
 
 
 def test_the_sample_shows_both_decisions_with_reasons(mixed: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.worker.builders import OLD, files_below, write
+from tests.unit.worker.builders import OLD, files_below, users_files, write
 
 HOUSEKEEPER = Path(sys.executable).with_name("housekeeper")
 
@@ -150,7 +150,7 @@ def test_a_held_plan_exits_with_four(policy: Path, dumps: Path) -> None:
     )
     done = housekeeper("run", policy, "--root", dumps, "-o", "json")
     assert (done.returncode, one_object(done)["outcome"]) == (4, "Held")
-    assert len(files_below(dumps)) == 6
+    assert len(users_files(dumps)) == 6
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from housekeeper_api.result import Cleanup, Result
 from housekeeper_api.task import GroupKeep, ItemTime, Keep, Rule, TaskError
 from housekeeper_worker.retention.decide import Decided
-from tests.unit.worker.builders import as_user, carry_out, cleanup_task, files_below, rule, write
+from tests.unit.worker.builders import as_user, carry_out, cleanup_task, files_below, rule, users_files, write
 
 ENVIRONMENTS = r"(?:.*/)?(?P<env>prod|qa|dev|test)[-_][^/]*"
 PER_ENVIRONMENT = (GroupKeep({"env": "prod"}, Keep(last=10)), GroupKeep({"env": "test"}, Keep(last=3)))
@@ -145,11 +145,11 @@ def test_a_group_is_never_emptied(volume: Path) -> None:
     assert result.outcome == "Held"
     assert "nothing would be left of a group rule old (env=prod and 1 more) keeps" in result.message
     assert counters(result).skipped == {"held": 2}
-    assert len(files_below(volume)) == 2
+    assert len(users_files(volume)) == 2
     assert (
         carry_out(cleanup_task(volume, keeping(Keep(max_total_size=1), group_by=ENVIRONMENTS))).outcome == "Succeeded"
     )
-    assert len(files_below(volume)) == 2
+    assert len(users_files(volume)) == 2
 
 
 def test_the_brakes_judge_the_whole_plan(dumps: Path) -> None:
@@ -157,7 +157,7 @@ def test_the_brakes_judge_the_whole_plan(dumps: Path) -> None:
     assert result.outcome == "Held"
     assert "would remove 36 of 48 selected files" in result.message
     assert "75.0 % is more than brakes.maxPercent 50" in result.message
-    assert len(files_below(dumps)) == 50
+    assert len(users_files(dumps)) == 50
 
 
 def test_nothing_goes_by_size_while_something_cannot_be_read(open_volume: Path) -> None:
@@ -215,7 +215,7 @@ def test_a_run_keeps_what_its_plan_said_and_stays_below_its_brakes(
     going = {os.fsencode(path) for path, found in decided.items() if found.verdict.name == "REMOVE"}
     result = carry_out(cleanup_task(volume, one, max_percent=percent))
     left = {os.fsencode(path) for path in decided} - (set() if result.outcome == "Held" else going)
-    assert {path for path in files_below(volume) if not path.startswith(b".housekeeper/")} == left
+    assert users_files(volume) == left
     if result.outcome != "Held":
         assert len(going) * 100 <= percent * len(ages)
         assert counters(carry_out(cleanup_task(volume, one))).removed == 0
