@@ -140,6 +140,8 @@ class Cleanup:
     """How long a stored plan may be approved; None: for ever."""
     expect_marker: str | None = None
     """A file, relative to `root`, without which this is not the right volume: nothing is looked at."""
+    processes: int = 0
+    """How many processes work at it; 0: as many as there are processors for the pod."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

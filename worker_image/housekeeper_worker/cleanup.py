@@ -15,6 +15,7 @@ from housekeeper_api.task import Cleanup, Task, TaskError
 from housekeeper_api.version import RELEASE
 from housekeeper_worker import report
 from housekeeper_worker.audit import Audit
+from housekeeper_worker.crew.size import processes
 from housekeeper_worker.errors import AuditLost
 from housekeeper_worker.judgement import Judge
 from housekeeper_worker.logs import log, timestamp
@@ -46,11 +47,13 @@ def clean(
     on_decision: OnDecision | None = None,
     on_stay: Callable[[bytes, Fault], None] | None = None,
     prefer_fallback: bool = False,
+    at_once: bool = False,
 ) -> Result:
     """Carry out the clean-up `what` of `task`.
 
     `now_ns` is the one clock reading that every decision of the run is made with. In a dry run nothing is opened for
-    writing. Raises `TaskError` and `CouldNotRun` before anything was touched.
+    writing. `at_once`: other processes help however little there is to do. Raises `TaskError` and `CouldNotRun` before
+    anything was touched.
     """
     began = time.monotonic()
     dry_run = task.mode == "DryRun"
@@ -61,6 +64,7 @@ def clean(
     settle = span(what.settle_seconds)
     together = candidates(task, what, each)
     start = start_path(what.path)
+    team = processes(what.processes)
     with contextlib.closing(Scratch()) as scratch, VolumeRoot.open(what.root, prefer_fallback=prefer_fallback) as root:
         check_start(root, start)
         root.exclusive = not dry_run
@@ -77,7 +81,9 @@ def clean(
         log("info", "scanning", root=what.root, path=what.path, mode=task.mode, directoriesOpenedBy=root.method)
         audit.event("start", **_start_members(task, now_ns), directoriesOpenedBy=root.method)
         ages = [rule.remove_older_than for rule in what.rules]
-        survey = Survey(root, selector, each, ages, together, settle, now_ns, stop, on_decision, scratch)
+        survey = Survey(
+            root, selector, each, ages, together, settle, now_ns, stop, on_decision, scratch, team, at_once=at_once
+        )
         survey.tally.on_stay = on_stay
         survey.run(start)
         plan, tally = survey.plan, survey.tally
@@ -90,7 +96,9 @@ def clean(
             tally.held = len(plan)
             audit.event("held", planned=len(plan), selected=tally.matched, planDigest=digest, stored=tally.plan_stored)
         elif complete:
-            removal = Removal(root, plan, tally, audit, stop, _audit_members(plan, what), what.open_files)
+            removal = Removal(
+                root, plan, tally, audit, stop, _audit_members(plan, what), what.open_files, team, at_once=at_once
+            )
             try:
                 if dry_run:
                     removal.rehearse()

@@ -5,7 +5,9 @@ Exception
 └── WorkerError
     ├── CouldNotRun                  nothing was tried: exit 2
     ├── InvalidItems                 the items of a simulation make no sense: exit 64
-    └── AuditLost                    what is done could no longer be written down: the run stops, exit 1
+    ├── AuditLost                    what is done could no longer be written down: the run stops, exit 1
+    ├── DiskFailing                  reading failed too often: nothing is removed, exit 1
+    └── MemberLost                   one of the processes of a run was killed, or broke: the run stops, exit 1
 """
 
 from __future__ import annotations
@@ -25,6 +27,15 @@ class InvalidItems(WorkerError):
 
 class AuditLost(WorkerError):
     """The audit cannot be written. No further file is removed, for nobody could tell afterwards."""
+
+
+class MemberLost(WorkerError):
+    """One of the processes of a run is gone. What it did last, nobody can tell but the volume itself."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.number = number
+        """Which one, from 1."""
 
 
 class DiskFailing(WorkerError):

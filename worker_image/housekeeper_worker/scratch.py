@@ -48,6 +48,15 @@ class Scratch:
         if self._fd < 0:
             self._fd = _nameless(directory())
 
+    @property
+    def written(self) -> int:
+        """Bytes in the file."""
+        return self._written
+
+    def written_by_another(self, count: int) -> None:
+        """Say that another process, which had this one's file, wrote `count` bytes to it."""
+        self._written = count
+
     def flush(self) -> None:
         """Write out what is in memory."""
         self.open()

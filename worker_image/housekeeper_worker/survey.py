@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from array import array
@@ -11,7 +12,8 @@ from types import MappingProxyType
 from typing import Final
 
 from housekeeper_worker.conclusion import conclude
-from housekeeper_worker.errors import DiskFailing
+from housekeeper_worker.crew.scanning import HIRE_AFTER, Found, Giver, Taker
+from housekeeper_worker.errors import DiskFailing, MemberLost
 from housekeeper_worker.retention.candidates import Candidates
 from housekeeper_worker.retention.decide import Decided, Lines, Verdict, decide, old_at_once, reason
 from housekeeper_worker.retention.groups import narrowing
@@ -19,6 +21,7 @@ from housekeeper_worker.retention.paths import join
 from housekeeper_worker.retention.plan import Cause, Plan, Store
 from housekeeper_worker.retention.records import Records
 from housekeeper_worker.retention.select import Narrow, Selector
+from housekeeper_worker.scratch import Scratch
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.blocks import Block, Blocks, Entry
@@ -26,7 +29,7 @@ from housekeeper_worker.volume.faults import MAX_IO_ERRORS, Fault, classify, exp
 from housekeeper_worker.volume.names import shown
 from housekeeper_worker.volume.protected import WORDS, Protection
 from housekeeper_worker.volume.root import VolumeRoot
-from housekeeper_worker.volume.scan import Walk, Window
+from housekeeper_worker.volume.scan import Alone, Sharing, Walk, Window
 
 OnDecision = Callable[[Decided], None]
 """Called with the decision about each selected file."""
@@ -50,8 +53,13 @@ class Survey:
         stop: Stop,
         on_decision: OnDecision | None = None,
         store: Store | None = None,
+        processes: int = 1,
+        *,
+        at_once: bool = False,
     ) -> None:
-        """`store`: where the plan's records are kept; without, in memory."""
+        """`store`: where the plan's records are kept; without, in memory. `processes`: how many may work at
+        it; they begin when the first one sees that there is much to do, or `at_once`.
+        """
         self._root = root
         self._selector = selector
         self._lines = lines
@@ -64,35 +72,67 @@ class Survey:
         self._settle = settle
         self._stop = stop
         self._on_decision = on_decision
+        self._now = now_ns
+        # Whoever decides only when everything is known, or wants to see every decision, sees it in one process.
+        self._processes = 1 if together or on_decision is not None else processes
+        self._hire_after = 0 if at_once else HIRE_AFTER
+        self._begin(store)
+
+    def _begin(self, store: Store | None) -> None:
         self.plan = Plan(store)
         self.tally = Tally()
-        self._blocks = Blocks(root, self.tally, now_ns, stop, self._on_file_error)
-        if on_decision is not None:
+        self._blocks = Blocks(self._root, self.tally, self._now, self._stop, self._on_file_error)
+        if self._on_decision is not None:
             self._blocks.on_protected = self._on_protected
         self._number = 0
         """The rule whose files are looked at."""
         self._causes = [
-            self.plan.add_cause(Cause(number, (reason(Verdict.REMOVE, age, settle),), {}))
+            self.plan.add_cause(Cause(number, (reason(Verdict.REMOVE, age, self._settle),), {}))
             for number, age in enumerate(self._ages)
         ]
 
     def run(self, start: bytes) -> None:
         """Look through everything below `start`, a directory relative to the root."""
+        if self._processes == 1:
+            self._walk(start, Alone())
+        else:
+            self._walk_together(start)
+        self.plan.sort()
+        for candidates in self._together.values():
+            if self._stop.reason is None and not self.tally.stopped_by_fault:
+                conclude(candidates, self.plan, self.tally, self._stop, self._on_decision)
+
+    def _walk_together(self, start: bytes) -> None:
+        """Walk with the help of other processes. Raises `CouldNotRun` where one of them has no room for the plan."""
+        with contextlib.closing(Giver(self._processes, self._stop, self._help, self._hire_after)) as giver:
+            self._walk(start, giver)
+            try:
+                for found, store in giver.conclude():
+                    self.plan.join(found.parts, store)
+                    self.tally.merge(found.tally)
+            except MemberLost as error:
+                self.tally.stopped_by_fault = str(error)
+
+    def _help(self, taker: Taker, scratch: Scratch) -> Found:
+        """Walk for another process, in one of its own."""
+        self._begin(scratch)
+        self._walk(None, taker)
+        scratch.flush()
+        return Found(self.plan.parts, self.tally, scratch.written)
+
+    def _walk(self, start: bytes | None, sharing: Sharing) -> None:
         if self._selector.root is None:
             return
-        walk = Walk(self._root, start, self._selector.root, self._stop, self.on_directory_error)
+        walk = Walk(self._root, start, self._selector.root, self._stop, self.on_directory_error, sharing)
         try:
             for window in walk:
                 self._look_through(window)
-        except DiskFailing as error:
+        except (DiskFailing, MemberLost) as error:
             self.tally.stopped_by_fault = str(error)
         self.tally.directories = walk.directories
         self.tally.mounts += walk.mounts
         self.tally.others = walk.others
         self.tally.protected.update(walk.protected)
-        for candidates in self._together.values():
-            if self._stop.reason is None and not self.tally.stopped_by_fault:
-                conclude(candidates, self.plan, self.tally, self._stop, self._on_decision)
 
     def on_directory_error(self, path: bytes, error: OSError) -> None:
         """Count a directory that could not be listed. Raises `DiskFailing`."""

@@ -64,6 +64,8 @@ class Tally:
     mounts: int = 0
     others: int = 0
     sample: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    examples: list[Verdict] = dataclasses.field(default_factory=list)
+    """What was decided about each of the sample."""
     sampled: Counter[Verdict] = dataclasses.field(default_factory=Counter)
     on_stay: Callable[[bytes, Fault], None] | None = None
     """Called with each planned file that stays, and why."""
@@ -74,6 +76,22 @@ class Tally:
     def error_count(self) -> int:
         """All errors, listed or not."""
         return self.faults.total()
+
+    def merge(self, other: Tally) -> None:
+        """Add what another process counted. Examples of both are kept as far as there is room."""
+        for name in ("scanned", "matched", "removed", "bytes_freed", "held", "directories", "mounts", "others"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("verdicts", "stayed", "protected", "use"):
+            getattr(self, name).update(getattr(other, name))
+        is_new = set(other.faults) - set(self.faults)
+        self.faults.update(other.faults)
+        for sentence in other.errors:
+            if len(self.errors) < MAX_ERRORS or is_new:
+                self.add_error(sentence)
+        for example, verdict in zip(other.sample, other.examples, strict=True):
+            if self.wants_sample(verdict):
+                self._keep_sample(example, verdict)
+        self.stopped_by_fault = self.stopped_by_fault or other.stopped_by_fault
 
     def wants_error(self, fault: Fault) -> bool:
         """Count an error, unless it is harmless. Returns whether its sentence is still wanted as an example.
@@ -107,8 +125,12 @@ class Tally:
 
     def add_sample(self, path: bytes, verdict: Verdict, why: str) -> None:
         """Keep one decision as an example."""
+        self._keep_sample({"path": shown(path), "decision": decision(verdict), "reason": why}, verdict)
+
+    def _keep_sample(self, example: dict[str, str], verdict: Verdict) -> None:
         self.sampled[verdict] += 1
-        self.sample.append({"path": shown(path), "decision": decision(verdict), "reason": why})
+        self.sample.append(example)
+        self.examples.append(verdict)
 
     def skipped(self) -> dict[str, int]:
         """Files that a rule takes and that are protected or could not be removed, by reason."""

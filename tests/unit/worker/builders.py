@@ -79,6 +79,7 @@ def cleanup_task(
     fs_group: int | None = None,
     timeout: float = 60,
     zone: str = "Etc/UTC",
+    processes: int = 1,
 ) -> Task:
     """A task without brakes and settle time, unless it says so."""
     return Task(
@@ -102,6 +103,7 @@ def cleanup_task(
             report=None if report is None else str(report),
             hold_seconds=hold_seconds,
             expect_marker=expect_marker,
+            processes=processes,
         ),
     )
 
@@ -110,21 +112,23 @@ def carry_out(
     task: Task,
     *,
     later: float = 0,
+    now_ns: int | None = None,
     stop: Stop | None = None,
     audit_fd: int | None = None,
     on_decision: OnDecision | None = None,
     prefer_fallback: bool = False,
 ) -> Result:
-    """Run a clean-up in this process, `later` days from now."""
+    """Run a clean-up in this process, `later` days from now. Whoever the task lets help is there at once."""
     assert task.cleanup is not None
     return clean(
         task,
         task.cleanup,
-        now_ns=time.time_ns() + int(later * DAY),
+        now_ns=(time.time_ns() if now_ns is None else now_ns) + int(later * DAY),
         stop=stop or Stop(),
         audit=Audit(audit_fd, task.run),
         on_decision=on_decision,
         prefer_fallback=prefer_fallback,
+        at_once=True,
     )
 
 

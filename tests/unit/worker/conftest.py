@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -43,6 +44,16 @@ def open_volume() -> Iterator[Path]:
     finally:
         subprocess.run(["chattr", "-R", "-f", "-i", "-a", directory], check=False, capture_output=True)
         subprocess.run(["rm", "-rf", directory], check=True)
+
+
+@pytest.fixture
+def memory_volume() -> Iterator[Path]:
+    """An empty directory on a tmpfs, where every user may go."""
+    with tempfile.TemporaryDirectory(prefix="housekeeper-test-", dir="/dev/shm") as directory:
+        os.chmod(directory, 0o755)  # noqa: S103 - so that the worker's user can pass
+        root = Path(directory, "volume")
+        root.mkdir()
+        yield root
 
 
 @pytest.fixture(params=[False, True], ids=["openat2", "component-wise"])

@@ -18,7 +18,7 @@ from housekeeper_worker.retention.select import Selector
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.survey import Survey
 from housekeeper_worker.tally import Tally
-from housekeeper_worker.volume.batches import batches
+from housekeeper_worker.volume.batches import Reader, cuts
 from housekeeper_worker.volume.faults import Fault, classify
 from housekeeper_worker.volume.removal import BATCH, Removal
 from housekeeper_worker.volume.remover import Remover
@@ -150,7 +150,7 @@ def test_input_output_errors_in_a_row_stop_the_run(volume: Path) -> None:
         survey = Survey(root, Selector([rule()]), [Lines(2**62, 2**62)], ["1d"], {}, "0s", 0, Stop())
         survey.run(b"")
         remover = Remover(root, tally, Stop(), lambda _: "", "Protect", audited=False)
-        ((share,),) = batches(survey.plan, BATCH)
+        ((share,),) = map(Reader(survey.plan).batch, cuts(survey.plan, BATCH))
         place = share.records.names.index(b"f1")
         for _ in range(5):
             assert not tally.stopped_by_fault

@@ -90,7 +90,7 @@ class Plan:
     def __init__(self, store: Store | None = None) -> None:
         self._stores: list[Store] = [Memory() if store is None else store]
         self.parts: list[Part] = []
-        """In the order in which they were found."""
+        """In the order in which they are carried out."""
         self.causes: list[Cause] = []
         self._length = 0
 
@@ -109,9 +109,8 @@ class Plan:
         records = records.by_name()
         data = records.to_bytes()
         offset = self._stores[0].append(data)
-        self._append(
-            Part(directory, len(records), 0, offset, len(data), self._digest_of([records]), b"", *_weight(records))
-        )
+        digest = self._digest_of([records])
+        self._append(Part(directory, len(records), 0, offset, len(data), digest, b"", *_weight(records)))
 
     def take(self, files: Files, going: bytearray, causes: array[int]) -> None:
         """Add those of `files` that are marked in `going`, each with its cause."""
@@ -128,6 +127,10 @@ class Plan:
         self._stores.append(store)
         for part in parts:
             self._append(part._replace(store=len(self._stores) - 1))
+
+    def sort(self) -> None:
+        """Order the parts by directory, which is the same however they were found."""
+        self.parts.sort(key=lambda part: prefix(part.directory))
 
     def _append(self, part: Part) -> None:
         self.parts.append(part)

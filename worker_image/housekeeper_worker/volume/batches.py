@@ -10,46 +10,69 @@ from housekeeper_worker.retention.plan import Plan
 from housekeeper_worker.retention.records import Records
 
 
+class Slice(NamedTuple):
+    """Files of one part of a plan, from `begin` up to `end` in order of inodes."""
+
+    part: int
+    begin: int
+    end: int
+
+
+Cut = list[Slice]
+
+
 class Share(NamedTuple):
     """Files of a batch that are in one directory, in order of their inodes."""
 
     directory: bytes
     records: Records
-    is_part: bool
-    """Whether others of its files are in another share."""
 
 
 Batch = list[Share]
 
 
-def batches(plan: Plan, size: int) -> Iterator[Batch]:
-    """The plan in its order, `size` files at a time."""
-    batch: Batch = []
+def cuts(plan: Plan, size: int, *, links_apart: bool = False) -> Iterator[Cut]:
+    """The plan in its order, `size` files at a time.
+
+    `links_apart`: parts with a file that has several names are never cut together with others.
+    """
+    cut: Cut = []
     room = size
-    several = _in_several_parts(plan)
-    for part in plan.parts:
-        records = plan.records(part).by_inode()
-        begin, count = 0, len(records)
-        while begin < count:
-            end = min(begin + room, count)
-            whole = begin == 0 and end == count
-            share = records if whole else records.part(begin, end)
-            batch.append(Share(part.directory, share, not whole or part.directory in several))
+    for number, part in enumerate(plan.parts):
+        if links_apart and cut and plan.parts[cut[0].part].linked != part.linked:
+            yield cut
+            cut, room = [], size
+        begin = 0
+        while begin < part.length:
+            end = min(begin + room, part.length)
+            cut.append(Slice(number, begin, end))
             room -= end - begin
             begin = end
             if not room:
-                yield batch
-                batch, room = [], size
-    if batch:
-        yield batch
+                yield cut
+                cut, room = [], size
+    if cut:
+        yield cut
 
 
-def _in_several_parts(plan: Plan) -> frozenset[bytes]:
-    seen: set[bytes] = set()
-    several: set[bytes] = set()
-    for part in plan.parts:
-        (several if part.directory in seen else seen).add(part.directory)
-    return frozenset(several)
+class Reader:
+    """Reads batches from a plan, several of one part in a row without reading it again."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._number = -1
+        self._records = Records()
+
+    def batch(self, cut: Cut) -> Batch:
+        """The files of a cut."""
+        return [self._share(*one) for one in cut]
+
+    def _share(self, number: int, begin: int, end: int) -> Share:
+        part = self._plan.parts[number]
+        if number != self._number:
+            self._records, self._number = self._plan.records(part).by_inode(), number
+        whole = begin == 0 and end == part.length
+        return Share(part.directory, self._records if whole else self._records.part(begin, end))
 
 
 def length(batch: Batch) -> int:

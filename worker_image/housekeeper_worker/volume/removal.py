@@ -7,10 +7,11 @@ from typing import Final
 
 from housekeeper_api.task import OpenFiles
 from housekeeper_worker.audit import Audit
+from housekeeper_worker.crew.acting import Acting, Perform
 from housekeeper_worker.retention.plan import Plan
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
-from housekeeper_worker.volume.batches import Batch, batches, ends, length
+from housekeeper_worker.volume.batches import cuts, ends, length
 from housekeeper_worker.volume.faults import Fault
 from housekeeper_worker.volume.lease import Use, breaks_ignored
 from housekeeper_worker.volume.remover import Members, Remover
@@ -20,6 +21,8 @@ BATCH: Final = 500
 """Files between two intent lines of the audit."""
 REHEARSED: Final = 2_000
 """Files of a plan whose openers a dry run looks for: enough for most plans, and nothing that slows a large one down."""
+SHARED_ABOVE: Final = 2_000
+"""Files of a plan that are too few for starting other processes to pay."""
 
 
 class Removal:
@@ -34,29 +37,30 @@ class Removal:
         stop: Stop,
         members: Members,
         open_files: OpenFiles,
+        processes: int = 1,
+        *,
+        at_once: bool = False,
     ) -> None:
-        """`members`: for each cause of the plan, rule, group and reason as members of an audit line."""
+        """`members`: for each cause of the plan, rule, group and reason as members of an audit line.
+
+        `processes` may work at it, if it has many files, or `at_once`.
+        """
         self._root = root
         self._plan = plan
         self._tally = tally
         self._audit = audit
+        self._stop = stop
         self._looks = open_files != "Ignore"
-        self._remover = Remover(root, tally, stop, members, open_files, audited=audit.on)
+        self._processes = processes if at_once or len(plan) > SHARED_ABOVE else 1
+        self._remover = lambda: Remover(root, tally, stop, members, open_files, audited=audit.on)
 
     def rehearse(self) -> None:
         """Count what would be removed, and write it to the audit. Changes no file.
 
         The openers of the first `REHEARSED` files are looked for, each for a moment.
         """
-        looked_at = REHEARSED
         with breaks_ignored():
-            for batch in batches(self._plan, REHEARSED):
-                if self._remover.must_end:
-                    break
-                self._remover.stamp = self._audit.stamp
-                self._remover.rehearse(batch, looked_at)
-                self._tell()
-                looked_at = 0
+            self._act(REHEARSED, lambda remover, batch, job: remover.rehearse(batch, job.looked_at), dry=True)
         self._audit.flush()
 
     def carry_out(self) -> None:
@@ -64,13 +68,7 @@ class Removal:
         free_before = self._free()
         try:
             with breaks_ignored():
-                for batch in batches(self._plan, BATCH):
-                    if self._remover.must_end:
-                        break
-                    self._announce(batch)
-                    self._remover.stamp = self._audit.stamp
-                    self._remover.carry_out(batch)
-                    self._tell()
+                self._act(BATCH, lambda remover, batch, job: remover.carry_out(batch, has_lock=job.has_lock), dry=False)
             self._audit.flush()
         finally:
             freed = self._free() - free_before
@@ -78,13 +76,33 @@ class Removal:
             # Others write to the volume too. What is less free than before tells nothing about this run.
             self._tally.freed_on_disk = freed if freed >= 0 else None
 
-    def _announce(self, batch: Batch) -> None:
-        if self._audit.on:
-            self._audit.intent(*ends(batch), length(batch))
-
-    def _tell(self) -> None:
-        """Hand the lines about a batch to the audit."""
-        self._audit.files(*self._remover.take_lines())
+    def _act(self, size: int, perform: Perform, *, dry: bool) -> None:
+        """Have the plan worked on, `size` files at a time."""
+        looked_at = REHEARSED if dry else 0
+        acting = Acting(
+            self._root,
+            self._plan,
+            self._tally,
+            self._stop,
+            self._processes,
+            self._remover,
+            perform,
+            self._audit.files,
+            locks=not dry and self._processes > 1,
+        )
+        with acting:
+            try:
+                for cut in cuts(self._plan, size, links_apart=self._processes > 1):
+                    if acting.must_end:
+                        break
+                    if not dry and self._audit.on:
+                        batch = acting.batch(cut)
+                        self._audit.intent(*ends(batch), length(batch))
+                    acting.take(cut, self._audit.stamp, looked_at)
+                    looked_at = max(0, looked_at - sum(one.end - one.begin for one in cut))
+            finally:
+                # Also when the audit is lost: what the others have begun they finish, and it counts.
+                acting.conclude()
 
     def _tally_openers(self) -> None:
         """Count the removed files without openers: all but those that were counted one by one."""

@@ -127,6 +127,19 @@ class Remover:
                 return
             self._carry_out_share(share, has_lock=has_lock)
 
+    def count_gone(self, share: Share) -> None:
+        """Count and tell files that are not there any more as removed: by somebody who could not say so."""
+        gone = bytearray(len(share.records))
+        with contextlib.suppress(OSError), self._root.directory(share.directory, for_reading=False) as fd:
+            for place, name in enumerate(share.records.names):
+                try:
+                    os.stat(name, dir_fd=fd, follow_symlinks=False)
+                except FileNotFoundError:
+                    gone[place] = _FREED
+        self.tally.removed += gone.count(_FREED)
+        self.tally.bytes_freed += sum(compress(share.records.allocated, gone))
+        self._tell("removed", share, gone)
+
     def _carry_out_share(self, share: Share, *, has_lock: bool) -> None:
         # The root carries a lock of our own.
         has_lock = has_lock or not share.directory

@@ -13,8 +13,9 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
+from housekeeper_worker.retention.paths import join
 from housekeeper_worker.retention.select import Scope
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.volume.protected import RESERVED_DIRECTORIES, Protection, marker_of, protection_of_directory
@@ -40,15 +41,70 @@ class Window(NamedTuple):
     scope: Scope
 
 
+class Place(NamedTuple):
+    """A directory to look through, or the share of one process in a large one."""
+
+    path: bytes
+    scope: Scope | None
+    """None: to be found out, because it comes from another process."""
+    share: int = 0
+    shares: int = 1
+    """Into how many the files are divided. Sub-directories belong to the first share."""
+
+
+Stack = list[Place]
+
+
+class Sharing(Protocol):
+    """Where directories come from, and go to, besides a process's own walk."""
+
+    @property
+    def processes(self) -> int:
+        """How many take part: into so many shares a large directory is divided."""
+
+    def between(self, stack: Stack, *, spare: int, listed: int) -> None:
+        """Called between windows and directories: take places from the stack, `spare` at most, or add some.
+
+        `listed`: how many entries were listed so far.
+        """
+
+    def more(self, stack: Stack) -> bool:
+        """Called when the stack is empty: wait for more. Returns whether there is any."""
+
+
+class Alone:
+    """Nobody to share with."""
+
+    processes: Final = 1
+
+    def between(self, stack: Stack, *, spare: int, listed: int) -> None:
+        """Nothing to give."""
+
+    def more(self, stack: Stack) -> bool:
+        """Nothing to come."""
+        return bool(stack)
+
+
 class Walk:
     """A walk and what it counted. Iterate over it once."""
 
-    def __init__(self, root: VolumeRoot, start: bytes, scope: Scope, stop: Stop, on_error: OnError) -> None:
+    def __init__(
+        self,
+        root: VolumeRoot,
+        start: bytes | None,
+        scope: Scope,
+        stop: Stop,
+        on_error: OnError,
+        sharing: Sharing | None = None,
+    ) -> None:
+        """`start`: None where all that there is to do comes from others."""
         self._root = root
         self._start = start
         self._scope = scope
         self._stop = stop
         self._on_error = on_error
+        self._sharing = Alone() if sharing is None else sharing
+        self._listed = 0
         self.directories = 0
         """Directories entered."""
         self.mounts = 0
@@ -59,37 +115,44 @@ class Walk:
         """Directories left alone with all that is below them."""
 
     def __iter__(self) -> Iterator[Window]:
-        stack: list[tuple[bytes, Scope]] = []
-        scope = self._scope_of_start()
-        if scope is not None and self._start_is_free():
-            stack.append((self._start, scope))
-        while stack and self._stop.reason is None:
-            path, scope = stack.pop()
+        stack: Stack = []
+        if self._start is not None:
+            scope = self._scope_of(self._start)
+            if scope is not None and self._start_is_free(self._start):
+                stack.append(Place(self._start, scope))
+        while self._stop.reason is None and (stack or self._sharing.more(stack)):
+            self._sharing.between(stack, spare=len(stack) - 1, listed=self._listed)
+            if not stack:
+                continue
+            place = stack.pop()
+            path, scope = place.path, place.scope or self._scope_of(place.path)
+            if scope is None:
+                continue
             try:
                 with self._root.directory(path, for_reading=True) as fd:
-                    if (protection := self._protection(path, fd)) is not None:
-                        self.protected[protection] += 1
+                    if (protection := self._protection(place, fd)) is not None:
+                        self.protected[protection] += not place.share
                         continue
-                    self.directories += 1
-                    yield from self._windows(path, fd, scope, stack)
+                    self.directories += not place.share
+                    yield from self._windows(place._replace(scope=scope), fd, scope, stack)
             except OSError as error:
                 if error.errno == errno.EXDEV:
                     self.mounts += 1
                 elif path == self._start or error.errno != errno.ENOENT:
                     self._on_error(path, error)
 
-    def _scope_of_start(self) -> Scope | None:
+    def _scope_of(self, path: bytes) -> Scope | None:
         scope: Scope | None = self._scope
-        for component in self._start.split(b"/") if self._start else ():
+        for component in path.split(b"/") if path else ():
             if scope is None:
                 break
             scope = scope.below(os.fsdecode(component))
         return scope
 
-    def _start_is_free(self) -> bool:
+    def _start_is_free(self, start: bytes) -> bool:
         """Whether no directory above the start protects it. What cannot be told there comes up again at the start."""
         path = b""
-        for component in self._start.split(b"/") if self._start else ():
+        for component in start.split(b"/") if start else ():
             protection: Protection | None = None
             if os.fsdecode(component) in RESERVED_DIRECTORIES:
                 protection = Protection.RESERVED
@@ -99,7 +162,7 @@ class Walk:
                         protection = marker_of(fd)
                     # A directory that only lets pass cannot be locked, so there is nothing to find out.
                     with contextlib.suppress(PermissionError), self._root.directory(path, for_reading=True) as fd:
-                        protection = self._protection(path, fd)
+                        protection = self._protection(Place(path, None), fd)
                 except OSError as error:
                     self._on_error(path, error)
                     return False
@@ -109,28 +172,43 @@ class Walk:
             path = path + b"/" + component if path else component
         return True
 
-    def _protection(self, path: bytes, fd: int) -> Protection | None:
-        # The root carries a lock of our own.
-        return protection_of_directory(fd, exclusive=self._root.exclusive) if path else marker_of(fd)
+    def _protection(self, place: Place, fd: int) -> Protection | None:
+        # The root carries a lock of our own, and whoever has the first share has looked for others.
+        if place.share or not place.path:
+            return marker_of(fd)
+        return protection_of_directory(fd, exclusive=self._root.exclusive)
 
-    def _windows(self, path: bytes, fd: int, scope: Scope, stack: list[tuple[bytes, Scope]]) -> Iterator[Window]:
-        prefix = path + b"/" if path else b""
+    def _windows(self, place: Place, fd: int, scope: Scope, stack: Stack) -> Iterator[Window]:
         with os.scandir(fd) as entries:
             while window := list(islice(entries, WINDOW)):
+                self._listed += len(window)
+                if place.shares < self._sharing.processes and len(window) == WINDOW:
+                    # More than one window, and others to help. They list it too, which costs little beside the rest.
+                    place = place._replace(shares=self._sharing.processes)
+                    stack[:0] = [place._replace(share=share) for share in range(1, place.shares)]
+                    self._sharing.between(stack, spare=len(stack), listed=self._listed)
                 files = [entry for entry in window if entry.is_file(follow_symlinks=False)]
-                if len(files) != len(window):
-                    for entry in window:
-                        if entry.is_dir(follow_symlinks=False):
-                            name = entry.name
-                            if not path and name == _OWN_NAME:
-                                continue
-                            if (below := scope.below(name)) is not None:
-                                if name in RESERVED_DIRECTORIES:
-                                    self.protected[Protection.RESERVED] += 1
-                                else:
-                                    stack.append((prefix + os.fsencode(name), below))
-                        elif not entry.is_file(follow_symlinks=False):
-                            self.others += 1
-                yield Window(path, fd, files, scope)
+                if len(files) != len(window) and not place.share:
+                    self._look_at_others(place.path, scope, window, stack)
+                if place.shares > 1:
+                    # Names of one file stay together, and so do neighbours in a table of inodes.
+                    files = [entry for entry in files if (entry.inode() >> 6) % place.shares == place.share]
+                yield Window(place.path, fd, files, scope)
                 if self._stop.reason is not None:
                     return
+                self._sharing.between(stack, spare=len(stack), listed=self._listed)
+
+    def _look_at_others(self, path: bytes, scope: Scope, window: list[os.DirEntry[str]], stack: Stack) -> None:
+        """Put sub-directories on the stack, and count what is neither directory nor file."""
+        for entry in window:
+            if entry.is_dir(follow_symlinks=False):
+                name = entry.name
+                if not path and name == _OWN_NAME:
+                    continue
+                if (below := scope.below(name)) is not None:
+                    if name in RESERVED_DIRECTORIES:
+                        self.protected[Protection.RESERVED] += 1
+                    else:
+                        stack.append(Place(join(path, os.fsencode(name)), below))
+            elif not entry.is_file(follow_symlinks=False):
+                self.others += 1

@@ -1,0 +1,221 @@
+"""A plan carried out by several processes, batch by batch.
+
+Whatever is written down passes through the first process: it announces a batch before anybody has it, and adds the
+lines about its files when they come. A file with several names has them all removed by the first process, because only
+who removed one knows how that changed the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple, Self
+
+from housekeeper_worker.crew.channel import Channel
+from housekeeper_worker.crew.crew import Crew, Member
+from housekeeper_worker.errors import AuditLost, MemberLost
+from housekeeper_worker.retention.plan import Plan
+from housekeeper_worker.stop import Stop
+from housekeeper_worker.tally import Tally
+from housekeeper_worker.volume.batches import Batch, Cut, Reader
+from housekeeper_worker.volume.locking import locked
+from housekeeper_worker.volume.remover import Remover
+from housekeeper_worker.volume.root import VolumeRoot
+
+_AHEAD: Final = 2
+"""Batches that each of the others has, so that it need not wait for the first process between them."""
+_SLICE_SECONDS: Final = 0.1
+
+
+class Job(NamedTuple):
+    """A batch to work on, as it is passed on."""
+
+    cut: Cut
+    stamp: str
+    looked_at: int
+    """Files of a rehearsal whose openers are looked for."""
+    has_lock: bool
+
+
+class Done(NamedTuple):
+    """What became of a batch."""
+
+    tally: Tally
+    text: str
+    """Lines about its files."""
+    lines: int
+
+
+Perform = Callable[[Remover, Batch, Job], None]
+
+
+class Acting:
+    """The first process's side. Use it in a `with` statement."""
+
+    def __init__(
+        self,
+        root: VolumeRoot,
+        plan: Plan,
+        tally: Tally,
+        stop: Stop,
+        processes: int,
+        remover: Callable[[], Remover],
+        perform: Perform,
+        tell: Callable[[str, int], None],
+        *,
+        locks: bool,
+    ) -> None:
+        """`tell` takes lines about files, and their number; `locks`: whether directories are to be locked."""
+        self._root = root
+        self._plan = plan
+        self._tally = tally
+        self._stop = stop
+        self._reader = Reader(plan)
+        self._remover = remover()
+        self._perform = perform
+        self._tell = tell
+        self._crew = Crew(stop)
+        self._running: dict[Member, deque[Job]] = {}
+        self._locks = _Locks(root) if locks else None
+        self._lost: AuditLost | None = None
+        self._processes = processes
+        self._new_remover = remover
+
+    def __enter__(self) -> Self:
+        self._crew.hire(self._processes - 1, self._work)
+        self._running = {member: deque() for member in self._crew.members}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._crew:
+            if self._locks is not None:
+                self._locks.close()
+
+    @property
+    def must_end(self) -> bool:
+        """Whether no further batch is to be begun."""
+        return self._stop.reason is not None or bool(self._tally.stopped_by_fault)
+
+    def batch(self, cut: Cut) -> Batch:
+        """The files of a cut."""
+        return self._reader.batch(cut)
+
+    def take(self, cut: Cut, stamp: str, looked_at: int) -> None:
+        """Have a batch worked on, by whoever is free. It has been announced. Raises `AuditLost`."""
+        self._listen(0.0)
+        has_lock = self._locks is not None and self._locks.take(cut, self._plan)
+        job = Job(cut, stamp, looked_at, has_lock)
+        free = [one for one, jobs in self._running.items() if len(jobs) < _AHEAD and not one.channel.ended]
+        if free and not self._plan.parts[cut[0].part].linked:
+            member = min(free, key=lambda one: len(self._running[one]))
+            self._running[member].append(job)
+            member.channel.put(("do", job))
+            return
+        self._remover.stamp = stamp
+        self._remover.tally = Tally()
+        self._perform(self._remover, self.batch(cut), job)
+        self._is_done(job, Done(self._remover.tally, *self._remover.take_lines()))
+        self._complain()
+
+    def conclude(self) -> None:
+        """Wait for all that is being worked on. Raises `AuditLost`."""
+        while any(self._running.values()):
+            self._listen(_SLICE_SECONDS)
+        self._complain()
+
+    def _complain(self) -> None:
+        if self._lost is not None:
+            error, self._lost = self._lost, None
+            raise error
+
+    def _listen(self, wait_seconds: float) -> None:
+        try:
+            for member, (word, *rest) in self._crew.exchange(wait_seconds):
+                if word == "ended":
+                    raise self._crew.lost(member)
+                self._is_done(self._running[member].popleft(), rest[0])
+        except MemberLost as error:
+            self._tally.stopped_by_fault = self._tally.stopped_by_fault or str(error)
+            member = self._crew.members[error.number - 1]
+            while self._running[member]:
+                self._look_after(self._running[member].popleft())
+
+    def _is_done(self, job: Job, done: Done) -> None:
+        self._tally.merge(done.tally)
+        if self._locks is not None:
+            self._locks.give_back(job.cut, self._plan)
+        try:
+            self._tell(done.text, done.lines)
+        except AuditLost as error:
+            self._lost = error  # raised when what has come is looked through
+
+    def _look_after(self, job: Job) -> None:
+        """Count and tell what somebody who is gone has removed of a batch: what was planned and is not there now."""
+        if self._locks is not None:
+            for share in self._reader.batch(job.cut):
+                self._remover.stamp = job.stamp
+                self._remover.tally = Tally()
+                self._remover.count_gone(share)
+                self._is_done(job._replace(cut=[]), Done(self._remover.tally, *self._remover.take_lines()))
+            self._locks.give_back(job.cut, self._plan)
+
+    def _work(self, channel: Channel, _number: int) -> None:
+        """What the others do: batch after batch, until the channel is closed."""
+        reader, remover = Reader(self._plan), self._new_remover()
+        fault = ""
+        while not channel.ended:
+            for _, job in channel.arrived(_SLICE_SECONDS):
+                remover.stamp = job.stamp
+                remover.tally = Tally()
+                if not fault and self._stop.reason is None:
+                    self._perform(remover, reader.batch(job.cut), job)
+                    fault = remover.tally.stopped_by_fault
+                channel.send(("done", Done(remover.tally, *remover.take_lines())))
+
+
+class _Locks:
+    """Locks of directories of which more than one batch is worked on: one process's lock would shut the others out."""
+
+    def __init__(self, root: VolumeRoot) -> None:
+        self._root = root
+        self._held: dict[bytes, tuple[contextlib.ExitStack, int]] = {}
+
+    def take(self, cut: Cut, plan: Plan) -> bool:
+        """Lock the directory of a batch that is all in one. Returns whether that was done."""
+        if len(cut) > 1:
+            return False
+        directory = plan.parts[cut[0].part].directory
+        if directory in self._held:
+            stack, count = self._held[directory]
+            self._held[directory] = stack, count + 1
+            return True
+        stack = contextlib.ExitStack()
+        try:
+            fd = stack.enter_context(self._root.directory(directory, for_reading=True))
+        except OSError:
+            return False  # whoever has the batch meets the same, and counts it
+        if directory and not stack.enter_context(locked(fd, exclusive=True)):
+            stack.close()
+            return False
+        self._held[directory] = stack, 1
+        return True
+
+    def give_back(self, cut: Cut, plan: Plan) -> None:
+        """Unlock the directory of a batch, if nobody else works in it."""
+        if len(cut) != 1:
+            return
+        directory = plan.parts[cut[0].part].directory
+        if directory in self._held:
+            stack, count = self._held[directory]
+            if count > 1:
+                self._held[directory] = stack, count - 1
+            else:
+                stack.close()
+                del self._held[directory]
+
+    def close(self) -> None:
+        """Give back all of them."""
+        for stack, _ in self._held.values():
+            stack.close()
+        self._held.clear()
