@@ -65,7 +65,8 @@ def clean(
     together = candidates(task, what, each)
     start = start_path(what.path)
     team = processes(what.processes)
-    with contextlib.closing(Scratch()) as scratch, VolumeRoot.open(what.root, prefer_fallback=prefer_fallback) as root:
+    with contextlib.ExitStack() as stores, VolumeRoot.open(what.root, prefer_fallback=prefer_fallback) as root:
+        scratch = stores.enter_context(contextlib.closing(Scratch()))
         check_start(root, start)
         root.exclusive = not dry_run
         waited = wait_for_root(
@@ -85,6 +86,7 @@ def clean(
             root, selector, each, ages, together, settle, now_ns, stop, on_decision, scratch, team, at_once=at_once
         )
         survey.tally.on_stay = on_stay
+        stores.callback(survey.close)
         survey.run(start)
         plan, tally = survey.plan, survey.tally
         digest = ""

@@ -75,6 +75,8 @@ class Survey:
         self._now = now_ns
         # Whoever decides only when everything is known, or wants to see every decision, sees it in one process.
         self._processes = 1 if together or on_decision is not None else processes
+        self._joined: list[Scratch] = []
+        """Where other processes keep what they found."""
         self._hire_after = 0 if at_once else HIRE_AFTER
         self._begin(store)
 
@@ -108,10 +110,16 @@ class Survey:
             self._walk(start, giver)
             try:
                 for found, store in giver.conclude():
+                    self._joined.append(store)
                     self.plan.join(found.parts, store)
                     self.tally.merge(found.tally)
             except MemberLost as error:
                 self.tally.stopped_by_fault = str(error)
+
+    def close(self) -> None:
+        """Give back the scratch of other processes. The plan is of no use afterwards."""
+        for store in self._joined:
+            store.close()
 
     def _help(self, taker: Taker, scratch: Scratch) -> Found:
         """Walk for another process, in one of its own."""

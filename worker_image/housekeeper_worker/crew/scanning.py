@@ -98,12 +98,15 @@ class Giver:
             found = [(self._found[member], scratch[member]) for member in crew.members]
         for one, store in found:
             store.written_by_another(one.written)
+        self._scratch = []
         return found
 
     def close(self) -> None:
-        """End the others, whatever they do."""
+        """End the others, whatever they do, and give back the scratch of those whose findings nobody took."""
         with self._crew:
             pass
+        for scratch in self._scratch:
+            scratch.close()
 
     def _hire(self) -> None:
         self._scratch = [Scratch() for _ in range(1, self.processes)]
