@@ -38,7 +38,9 @@ from housekeeper_api.fields.values import (
     Size,
     TimeZoneName,
     between,
+    cel_is_size,
 )
+from housekeeper_api.quantities import parse_quantity
 
 _EVERYTHING = ("**", "**/*")
 
@@ -75,12 +77,27 @@ class Select(Model):
             ),
             "selects nothing: everything that is included is excluded too",
         ),
+        Rule(
+            f"!has(self.minSize) || !has(self.maxSize) || !{cel_is_size('self.minSize')} || "
+            f"!{cel_is_size('self.maxSize')} || quantity(self.minSize).compareTo(quantity(self.maxSize)) <= 0",
+            lambda self: (
+                self.min_size is None
+                or self.max_size is None
+                or parse_quantity(self.min_size) <= parse_quantity(self.max_size)
+            ),
+            "is more than maxSize: no file is of such a size",
+            field_path=".minSize",
+        ),
     )
 
     include: Annotated[tuple[IncludeGlob, ...], Field(min_length=1, max_length=64), ATOMIC_LIST]
     """Globs over the whole path below the root: `*` stops at `/`, `**` does not, a leading dot matches."""
     exclude: Annotated[tuple[Glob, ...], Field(max_length=64), ATOMIC_LIST] = ()
     """Globs of what is left alone in any case."""
+    min_size: Size | None = None
+    """A file of fewer bytes is not selected, as if no glob took it."""
+    max_size: Size | None = None
+    """A file of more bytes is not selected, as if no glob took it."""
 
 
 class CleanupRule(Model):
@@ -144,6 +161,27 @@ class Brakes(Model):
     """Hold: the plan is stored and waits for approval. Fail: the run has failed, and nothing waits."""
 
 
+class Pressure(Model):
+    """How full the volume may become before anything goes, and how far it is emptied then."""
+
+    constraints: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.lowPercent < self.highPercent",
+            lambda self: self.low_percent < self.high_percent,
+            "must be less than highPercent",
+            field_path=".lowPercent",
+        ),
+    )
+
+    high_percent: Annotated[int, Field(ge=1, le=100)]
+    """Unless the volume is fuller than this, nothing goes."""
+    low_percent: Annotated[int, Field(ge=0, le=99)]
+    """No more goes, the oldest first, than brings the volume down to this."""
+    of: Literal["FileSystem", "Claim"] = "FileSystem"
+    """FileSystem: bytes or inodes, whichever is scarce, as df shows them. Claim: the allocated bytes below the root of
+    the volume, of the claim's capacity; for volumes that share a file system."""
+
+
 class CleanupPolicySpec(Model):
     """What is cleaned, when, and how carefully."""
 
@@ -181,6 +219,8 @@ class CleanupPolicySpec(Model):
     """Protect: a file that some process has open stays, as the kernel tells by a lease; where it cannot tell (another
     user's file, a network file system), `settleTime` decides. Strict: what it cannot tell stays too. Ignore: nobody
     asks."""
+    pressure: Pressure | None = None
+    """What the rules let go goes only while the volume is too full. Absent: it goes in any case."""
     brakes: Brakes = Field(default_factory=Brakes)
     """Limits on the whole plan."""
     timeout: Timeout = Duration(1, "h")

@@ -226,7 +226,7 @@ class CleanupResult(StatusModel):
     plan_stored: Annotated[str, Clipped(512)] | None = None
     """Where the plan waits for approval. Absent if it does not."""
     notes: Annotated[tuple[ShortMessage, ...], Field(max_length=MAX_NOTES), ATOMIC_LIST] = ()
-    """What else to know: a brake that is off, a plan that was lost."""
+    """What else to know: a brake that is off, a plan that was lost, files whose time is in the future or not known."""
     sample: Annotated[tuple[Decision, ...], Field(max_length=MAX_SAMPLE), ATOMIC_LIST] = ()
     """Some of the decisions."""
     audit: Audit | None = None

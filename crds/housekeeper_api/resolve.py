@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
 
 from housekeeper_api import expressions, globs, names, task, time_formats
-from housekeeper_api.cleanup_policy import Brakes, CleanupPolicy, CleanupRule
+from housekeeper_api.cleanup_policy import Brakes, CleanupPolicy, CleanupRule, Pressure
 from housekeeper_api.durations import Duration
 from housekeeper_api.fields.pod import Resources
 from housekeeper_api.fields.retention import Keep
@@ -27,11 +27,12 @@ def cleanup_task(
     mode: task.Mode,
     approve: str | None = None,
     state: tuple[task.PastRun, ...] | None = None,
+    capacity: int | None = None,
 ) -> task.Task:
     """The task of one attempt at a policy; nothing in it is left to the worker's defaults.
 
     `approve` is the digest of the stored plan that it is to carry out; `state` the numbers of past runs, newest first,
-    None where nobody keeps them.
+    None where nobody keeps them; `capacity` the bytes of the claim, for a policy that asks for them (`needs_capacity`).
     """
     spec, volume = policy.spec, policy.spec.target.volume
     context = spec.pod.security_context
@@ -51,6 +52,7 @@ def cleanup_task(
             open_files=spec.open_files,
             brakes=_brakes(spec.brakes),
             fs_group=None if context is None else context.fs_group,
+            pressure=None if spec.pressure is None else _pressure(spec.pressure, capacity),
             hold_seconds=spec.hold_for.seconds,
             expect_marker=volume.expect_marker,
             state=state,
@@ -58,6 +60,20 @@ def cleanup_task(
             report=_report(policy),
             report_keep_seconds=None if spec.report is None else spec.report.keep_for.seconds,
         ),
+    )
+
+
+def needs_capacity(policy: CleanupPolicy) -> bool:
+    """Whether the task of the policy is to say how large its claim is."""
+    return policy.spec.pressure is not None and policy.spec.pressure.of == "Claim"
+
+
+def _pressure(pressure: Pressure, capacity: int | None) -> task.Pressure:
+    return task.Pressure(
+        high_percent=pressure.high_percent,
+        low_percent=pressure.low_percent,
+        of=pressure.of,
+        capacity_bytes=capacity if pressure.of == "Claim" else None,
     )
 
 
@@ -88,7 +104,14 @@ def _rule(rule: CleanupRule) -> task.Rule:
         group_by=rule.group_by,
         keep=None if rule.keep is None else _keep(rule.keep),
         keep_per_group=tuple(task.GroupKeep(dict(one.match), _keep(one.keep)) for one in rule.keep_per_group),
+        min_size=_whole_bytes(rule.select.min_size, ROUND_CEILING),
+        max_size=_whole_bytes(rule.select.max_size, ROUND_FLOOR),
     )
+
+
+def _whole_bytes(size: str | None, rounding: str) -> int | None:
+    """Whole bytes of a size: `0.7` at least is 1, and at most is 0."""
+    return None if size is None else int(parse_quantity(size).to_integral_value(rounding))
 
 
 def _keep(keep: Keep) -> task.Keep:

@@ -18,7 +18,8 @@ SCHEMA_VERSION: Final = 1
 Mode = Literal["DryRun", "Enforce"]
 OpenFiles = Literal["Protect", "Strict", "Ignore"]
 CheckType = Literal["Memory", "CPU", "Filesystem"]
-TimeSource = Literal["ModificationTime", "Name"]
+TimeSource = Literal["ModificationTime", "AccessTime", "ChangeTime", "BirthTime", "Name"]
+PressureOf = Literal["FileSystem", "Claim"]
 OnTrip = Literal["Hold", "Fail"]
 
 
@@ -83,6 +84,23 @@ class Rule:
     keep: Keep | None = None
     keep_per_group: tuple[GroupKeep, ...] = ()
     """The first that matches a group replaces `keep` for it."""
+    min_size: int | None = None
+    """Bytes; a file of fewer is not selected."""
+    max_size: int | None = None
+    """Bytes; a file of more is not selected."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pressure:
+    """Nothing goes unless the volume is fuller than `high_percent`, and no more than brings it to `low_percent`."""
+
+    high_percent: int
+    low_percent: int
+    """Less than `high_percent`."""
+    of: PressureOf
+    """FileSystem: bytes or inodes, as statvfs has them. Claim: what is below the root, of `capacity_bytes`."""
+    capacity_bytes: int | None = None
+    """Of Claim: the claim's capacity; None where nobody knows it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -126,6 +144,8 @@ class Cleanup:
     brakes: Brakes
     fs_group: int | None
     """The pod's fsGroup, for the advice in a result; None when the policy sets none."""
+    pressure: Pressure | None = None
+    """None: the rules alone decide."""
     state: tuple[PastRun, ...] | None = None
     """Up to ten of the last runs, the newest first; None: nobody keeps their numbers, so what compares with them is
     off."""

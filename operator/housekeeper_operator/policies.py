@@ -110,11 +110,18 @@ class Policy:
             pending_timeout=span(spec.pending_timeout),
         )
 
-    def task(self, run: str, attempt: int, mode: Mode, approve: str | None, status: Object) -> str:
+    @property
+    def needs_capacity(self) -> bool:
+        """Whether its task says how large its claim is."""
+        return isinstance(self.model, CleanupPolicy) and resolve.needs_capacity(self.model)
+
+    def task(
+        self, run: str, attempt: int, mode: Mode, approve: str | None, status: Object, capacity: int | None = None
+    ) -> str:
         """The task of one attempt, as JSON.
 
         `approve` is the digest of the plan that it may carry out; `status` is the policy's, whose numbers of past runs
-        count if they are of the same target.
+        count if they are of the same target; `capacity` the bytes of the claim, if `needs_capacity` and it is known.
         """
         if isinstance(self.model, CleanupPolicy):
             past = status.get("recentRuns") or () if status.get("recentTarget") == self.target else ()
@@ -125,6 +132,7 @@ class Policy:
                 mode=mode,
                 approve=approve,
                 state=tuple(_past_run(item) for item in past),
+                capacity=capacity,
             ).to_json()
         return resolve.health_task(self.model, run=run, attempt=attempt).to_json()
 

@@ -20,14 +20,17 @@ from housekeeper_worker.errors import AuditLost
 from housekeeper_worker.judgement import Judge
 from housekeeper_worker.logs import log, timestamp
 from housekeeper_worker.preparation import check_clock, check_marker, without_marker
+from housekeeper_worker.relief import Relief
 from housekeeper_worker.retention.candidates import Candidates
-from housekeeper_worker.retention.decide import ALWAYS, Lines
+from housekeeper_worker.retention.decide import ALWAYS, Lines, Verdict
 from housekeeper_worker.retention.plan import Plan
 from housekeeper_worker.retention.select import Selector
+from housekeeper_worker.retention.sizes import size_bounds
 from housekeeper_worker.retention.times import cutoff, read_age, zone
 from housekeeper_worker.scratch import Scratch
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.survey import OnDecision, Survey
+from housekeeper_worker.volume import item_times
 from housekeeper_worker.volume.faults import Fault
 from housekeeper_worker.volume.locking import wait_for_root
 from housekeeper_worker.volume.removal import Removal
@@ -68,6 +71,7 @@ def clean(
     with contextlib.ExitStack() as stores, VolumeRoot.open(what.root, prefer_fallback=prefer_fallback) as root:
         scratch = stores.enter_context(contextlib.closing(Scratch()))
         check_start(root, start)
+        item_times.check_access_times(root.fd, what.rules)
         root.exclusive = not dry_run
         waited = wait_for_root(
             root.fd,
@@ -82,8 +86,24 @@ def clean(
         log("info", "scanning", root=what.root, path=what.path, mode=task.mode, directoriesOpenedBy=root.method)
         audit.event("start", **_start_members(task, now_ns), directoriesOpenedBy=root.method)
         ages = [rule.remove_older_than for rule in what.rules]
+        relief = (
+            None if what.pressure is None else Relief(what.pressure, root, what.open_files, stop, audit, on_decision)
+        )
         survey = Survey(
-            root, selector, each, ages, together, settle, now_ns, stop, on_decision, scratch, team, at_once=at_once
+            root,
+            selector,
+            each,
+            ages,
+            together,
+            settle,
+            now_ns,
+            stop,
+            on_decision if relief is None else relief.on_decision,
+            scratch,
+            team,
+            sizes=size_bounds(what.rules),
+            times=item_times.readers(what.rules),
+            at_once=at_once,
         )
         survey.tally.on_stay = on_stay
         stores.callback(survey.close)
@@ -92,14 +112,30 @@ def clean(
         digest = ""
         held = lost = None
         complete = stop.reason is None and not tally.stopped_by_fault
+        if relief is not None:
+            plan = relief.narrow(plan, tally, together, complete=complete)
+            complete = complete and stop.reason is None
         if complete:
             plan, digest, held, approved = judge.judge(plan, tally, together, _rules_bytes(what, task.time_zone))
         if held is not None:
             tally.held = len(plan)
             audit.event("held", planned=len(plan), selected=tally.matched, planDigest=digest, stored=tally.plan_stored)
+            if relief is not None:
+                relief.conclude(tally, planned=len(plan), dry_run=True)
         elif complete:
+            read_before = item_times.access_lines(what.rules, [line.old_before for line in each])
             removal = Removal(
-                root, plan, tally, audit, stop, _audit_members(plan, what), what.open_files, team, at_once=at_once
+                root,
+                plan,
+                tally,
+                audit,
+                stop,
+                _audit_members(plan, what),
+                what.open_files,
+                team,
+                accessed_before=read_before,
+                gauge=None if relief is None else relief.gauge,
+                at_once=at_once,
             )
             try:
                 if dry_run:
@@ -108,10 +144,13 @@ def clean(
                     removal.carry_out()
                     if approved and stop.reason is None and not tally.stopped_by_fault:
                         judge.forget_approved()
+                if relief is not None:
+                    relief.conclude(tally, planned=len(plan), dry_run=dry_run)
             except AuditLost as error:
                 lost = str(error)
         outcome = report.cleanup_outcome(tally, stop=stop.reason, held=held, lost=lost, on_trip=what.brakes.on_trip)
-        advice = report.settling_advice(tally, planned=len(plan), settle=settle, fs_group=what.fs_group)
+        planned = len(plan) + tally.verdicts[Verdict.SPARED]
+        advice = report.settling_advice(tally, planned=planned, settle=settle, fs_group=what.fs_group)
         message = report.cleanup_message(
             tally,
             outcome=outcome,
@@ -184,7 +223,7 @@ def candidates(task: Task, what: Cleanup, each: Sequence[Lines], *, every_rule: 
         if rule.keep is None and rule.remove_older_than is None:
             raise TaskError(f"task.cleanup.rules[{number}]: neither keep nor removeOlderThan is set")
         by_group = rule.keep is not None or rule.keep_per_group or rule.group_by is not None
-        if every_rule or by_group or rule.time.source == "Name":
+        if every_rule or by_group or rule.time.source != "ModificationTime":
             found[number] = Candidates(number, rule, each[number], zone(task.time_zone), span(what.settle_seconds))
     return found
 

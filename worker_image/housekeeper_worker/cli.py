@@ -50,6 +50,10 @@ _PolicyOrRules = Annotated[
     typer.Argument(metavar="POLICY.yaml", help="A CleanupPolicy; - is standard input. Without it, quick rules."),
 ]
 _Root = Annotated[str, typer.Option("--root", metavar="DIR", help="The volume: nothing outside of it is touched.")]
+_Capacity = Annotated[
+    str | None,
+    typer.Option("--capacity", metavar="SIZE", help="How large the claim is, such as 100Gi: for pressure.of: Claim."),
+]
 _State = Annotated[
     str | None,
     typer.Option("--state", metavar="FILE", help="What is known of past runs, for brakes and status; run adds to it."),
@@ -87,6 +91,7 @@ def plan(
     policy: _PolicyOrRules = None,
     output: _Output = Output.TABLE,
     every: Annotated[bool, typer.Option("--all", help="In the table, also what stays.")] = False,
+    capacity: _Capacity = None,
     state: _State = None,
     report: _Report = None,
     days: _Days = None,
@@ -102,8 +107,16 @@ def plan(
     from housekeeper_worker.quick_rules import QuickRules  # noqa: PLC0415
 
     quick = QuickRules(days, keep, group_by, tuple(include or ()), tuple(exclude or ()), max_percent, time_zone)
-    as_json = output is Output.JSON
-    commands.plan(policy, quick, root, as_json=as_json, every=every, state=state, report_volume=report)
+    commands.plan(
+        policy,
+        quick,
+        root,
+        as_json=output is Output.JSON,
+        every=every,
+        capacity=capacity,
+        state=state,
+        report_volume=report,
+    )
 
 
 @app.command()
@@ -114,6 +127,7 @@ def run(
     mode: Annotated[RunMode | None, typer.Option("--mode", help="Instead of the policy's own mode.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing, whatever the policy says.")] = False,
     audit: Annotated[str | None, typer.Option("--audit", metavar="FILE", help="Append the audit to this file.")] = None,
+    capacity: _Capacity = None,
     approve: Annotated[
         str | None, typer.Option("--approve", metavar="DIGEST", help="Carry out the plan that was held under it.")
     ] = None,
@@ -147,6 +161,7 @@ def run(
             mode=wanted,
             dry_run=dry_run,
             audit=audit,
+            capacity=capacity,
             approve=approve,
             state=state,
             report_volume=report,

@@ -15,6 +15,7 @@ import sys
 import time
 
 from housekeeper_api.durations import Duration
+from housekeeper_api.quantities import parse_quantity
 from housekeeper_api.result import Result
 from housekeeper_api.task import Cleanup, Health, Mode, Task, TaskError
 from housekeeper_worker import cli_output, last_run, past_runs, policy_file, quick_rules, report
@@ -34,6 +35,7 @@ def plan(
     *,
     as_json: bool,
     every: bool,
+    capacity: str | None = None,
     state: str | None = None,
     report_volume: str | None = None,
 ) -> None:
@@ -41,7 +43,7 @@ def plan(
 
     def act() -> Result:
         source = quick_rules.source(policy, quick)
-        task, what = _cleanup(policy_file.load(source, "CleanupPolicy", "DryRun").task, root)
+        task, what = _cleanup(policy_file.load(source, "CleanupPolicy", "DryRun").task, root, capacity)
         what = _remembering(task, what, state, report_volume)
         decisions = cli_output.Decisions(what.rules)
         with stopping_on_signals(task.timeout_seconds) as stop:
@@ -72,6 +74,7 @@ def run(
     mode: Mode | None,
     dry_run: bool,
     audit: str | None,
+    capacity: str | None = None,
     approve: str | None = None,
     state: str | None = None,
     report_volume: str | None = None,
@@ -84,7 +87,7 @@ def run(
     def act() -> Result:
         source, wanted = quick_rules.source(policy, quick), quick_rules.mode(mode, dry_run=dry_run, quick=quick)
         loaded = policy_file.load(source, "CleanupPolicy", wanted)
-        task, what = _cleanup(loaded.task, root)
+        task, what = _cleanup(loaded.task, root, capacity)
         now_ns = time.time_ns()
         with last_run.remembering(last_run.place(root, state), loaded, root, now_ns) as remember:
             what = dataclasses.replace(_remembering(task, what, state, report_volume), approve=approve)
@@ -170,6 +173,8 @@ def simulate(policy: str, items: str, *, now: str | None, until: str | None, eve
             raise InvalidItems(f"{items} cannot be read: {error}") from error
         except InvalidItems as error:
             raise InvalidItems(f"{items}: {error}") from None
+        for note in simulated.notes:
+            sys.stderr.write(f"housekeeper: {note}\n")
         if until is not None:
             until_ns = _time("--until", until, simulated.zone)
             cli_output.print_replay(simulated.replay(found, now_ns, until_ns, _step(every)), as_json=as_json)
@@ -221,10 +226,19 @@ def check(policy: str, volumes: list[str], *, as_json: bool) -> None:
     finish(act, as_json=as_json)
 
 
-def _cleanup(task: Task, root: str) -> tuple[Task, Cleanup]:
+def _cleanup(task: Task, root: str, capacity: str | None = None) -> tuple[Task, Cleanup]:
+    """`capacity`: how large the claim is, for a policy whose pressure is of the claim."""
     if task.cleanup is None:
         raise TaskError("the task has no cleanup")
-    return task, dataclasses.replace(task.cleanup, root=root)
+    pressure = task.cleanup.pressure
+    if capacity is not None:
+        if pressure is None or pressure.of != "Claim":
+            raise TaskError("--capacity: means something for a policy with pressure.of: Claim alone")
+        try:
+            pressure = dataclasses.replace(pressure, capacity_bytes=int(parse_quantity(capacity)))
+        except ValueError as error:
+            raise TaskError(f"--capacity: {error}") from None
+    return task, dataclasses.replace(task.cleanup, root=root, pressure=pressure)
 
 
 def _remembering(task: Task, what: Cleanup, state: str | None, report_volume: str | None) -> Cleanup:

@@ -13,12 +13,11 @@ from housekeeper_api.result import MAX_BYTES, AuditReport, CheckReport, Cleanup,
 from housekeeper_api.task import OnTrip
 from housekeeper_worker.retention.decide import Verdict
 from housekeeper_worker.stop import Reason
-from housekeeper_worker.tally import Tally
+from housekeeper_worker.tally import MAX_ERROR_LENGTH, MAX_NOTES, Tally
 from housekeeper_worker.volume.faults import Fault
 from housekeeper_worker.volume.lease import Use
 
 MAX_MESSAGE: Final = 512
-MAX_NOTES: Final = 5
 MAX_NOTE_LENGTH: Final = 256
 _NOBODY_COULD: Final = {Fault.PERMISSION, Fault.READ_ONLY}
 
@@ -52,7 +51,7 @@ def cleanup_outcome(
         return "CouldNotRun"
     if tally.stopped_by_fault:
         return "Failed"
-    return "PartiallySucceeded" if tally.error_count else "Succeeded"
+    return "PartiallySucceeded" if tally.error_count or tally.stalled else "Succeeded"
 
 
 def cleanup_message(
@@ -85,6 +84,8 @@ def cleanup_message(
     sentences = [lost if lost is not None else parts.get(outcome, done)]
     if lost is not None:
         sentences.append(done)
+    if tally.pressure:
+        sentences.append(tally.pressure)
     if tally.stopped_by_fault:
         sentences.append(f"stopped: {tally.stopped_by_fault}")
     if tally.error_count:
@@ -144,10 +145,20 @@ def cleanup_result(tally: Tally, *, outcome: Outcome, message: str, mode: str, s
             planned=tally.planned,
             planned_bytes=tally.planned_bytes,
             plan_stored=tally.plan_stored,
-            notes=tuple(tally.notes),
             sample=tuple(tally.sample),
+            notes=_notes(tally),
         ),
     )
+
+
+def _notes(tally: Tally) -> tuple[str, ...]:
+    """What belongs to a result and is no error: odd files with an example, and what was noted on the way."""
+    notes = []
+    for verdict, (path, why) in tally.first_odd.items():
+        count = tally.verdicts[verdict]
+        what = f"{count} files stay and do not count, such as" if count > 1 else "one file stays and does not count:"
+        notes.append(f"{what} {path}: {why}")
+    return tuple(note[:MAX_ERROR_LENGTH] for note in (*tally.notes, *notes))[:MAX_NOTES]
 
 
 def health_result(

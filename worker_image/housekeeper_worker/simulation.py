@@ -14,16 +14,18 @@ from housekeeper_worker.cleanup import candidates, lines
 from housekeeper_worker.errors import InvalidItems
 from housekeeper_worker.retention import brakes
 from housekeeper_worker.retention.candidates import Candidates
-from housekeeper_worker.retention.decide import Decided, Verdict, reason
+from housekeeper_worker.retention.decide import Decided, Verdict
 from housekeeper_worker.retention.groups import narrowing
 from housekeeper_worker.retention.select import Scope, Selector
+from housekeeper_worker.retention.sizes import size_bounds, within
 from housekeeper_worker.retention.times import cutoff, zone
-from housekeeper_worker.volume.protected import RESERVED_DIRECTORIES
+from housekeeper_worker.volume.protected import RESERVED_DIRECTORIES, is_reserved
 from housekeeper_worker.volume.root import OWN_DIRECTORY
 
 _SECOND: Final = 1_000_000_000
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MAX_DAYS: Final = 100_000
+_RESERVED: Final = ("protected: file systems keep files of such names for themselves",)
 
 
 class Item(NamedTuple):
@@ -104,6 +106,15 @@ class Simulation:
         self.zone = zone(task.time_zone)
         self._selector = Selector(what.rules)
         self._scopes: dict[bytes, Scope | None] = {b"": self._selector.root}
+        self._sizes = size_bounds(what.rules)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a run would do besides and this does not, in sentences."""
+        if self._what.pressure is None:
+            return ()
+        high = self._what.pressure.high_percent
+        return (f"pressure is not simulated: what says Remove goes, the oldest first, if the volume is above {high} %",)
 
     def decide(self, items: Sequence[Item], now_ns: int) -> tuple[list[Decided | None], str | None]:
         """A decision about each item, None if no rule selects it; and why a run would be held, if it would."""
@@ -115,9 +126,12 @@ class Simulation:
             path = os.fsencode(item.path)
             time = gathering.time(item.path, item.time)
             verdict = gathering.verdict(time, item.time, item.time, now_ns)
-            if time is None or verdict is Verdict.FUTURE:
+            if is_reserved(path.rpartition(b"/")[2]):
+                values = gathering.grouping.values(group)
+                decided[number] = Decided(path, rule, Verdict.KEPT, _RESERVED, values, item.size, item.size, item.time)
+            elif time is None or verdict is Verdict.FUTURE:
                 gathering.protect(group)
-                why, values = (reason(verdict, "", ""),), gathering.grouping.values(group)
+                why, values = (gathering.reason(verdict),), gathering.grouping.values(group)
                 when = item.time if time is None else time
                 decided[number] = Decided(path, rule, verdict, why, values, item.size, item.size, when)
             else:
@@ -152,7 +166,10 @@ class Simulation:
                 continue
             names = [items[number].path.rpartition("/")[2] for number in numbers]
             groups: dict[int, dict[str, int]] = {}
-            owners = scope.owners(names, narrowing(groupings, directory, names, groups) if groupings else None)
+            narrow = narrowing(groupings, directory, names, groups) if groupings else None
+            if self._sizes:
+                narrow = within(self._sizes, [items[number].size for number in numbers].__getitem__, narrow)
+            owners = scope.owners(names, narrow)
             for number, name, owner in zip(numbers, names, owners, strict=True):
                 if owner:
                     yield owner - 1, groups.get(owner - 1, {}).get(name, 0), number

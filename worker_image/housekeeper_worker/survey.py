@@ -21,11 +21,13 @@ from housekeeper_worker.retention.paths import join
 from housekeeper_worker.retention.plan import Cause, Plan, Store
 from housekeeper_worker.retention.records import Records
 from housekeeper_worker.retention.select import Narrow, Selector
+from housekeeper_worker.retention.sizes import Bounds, within
 from housekeeper_worker.scratch import Scratch
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.blocks import Block, Blocks, Entry
 from housekeeper_worker.volume.faults import MAX_IO_ERRORS, Fault, classify, explain
+from housekeeper_worker.volume.item_times import Times
 from housekeeper_worker.volume.names import shown
 from housekeeper_worker.volume.protected import WORDS, Protection
 from housekeeper_worker.volume.root import VolumeRoot
@@ -55,10 +57,14 @@ class Survey:
         store: Store | None = None,
         processes: int = 1,
         *,
+        sizes: Mapping[int, Bounds] = MappingProxyType({}),
+        times: Mapping[int, Times] = MappingProxyType({}),
         at_once: bool = False,
     ) -> None:
         """`store`: where the plan's records are kept; without, in memory. `processes`: how many may work at
         it; they begin when the first one sees that there is much to do, or `at_once`.
+
+        `sizes` and `times`: bounds on the size, and how the times of files are had, for the rules that say it.
         """
         self._root = root
         self._selector = selector
@@ -67,6 +73,7 @@ class Survey:
         self._together = together
         """Rules whose items are decided when all of them are known, by number."""
         self._grouping = {number: one.grouping for number, one in together.items() if one.grouping.selects}
+        self._sizes, self._times = sizes, times
         self._groups: dict[int, dict[str, int]] = {}
         """Of the window that is looked through: for each rule with `groupBy`, the group of each name it takes."""
         self._settle = settle
@@ -152,7 +159,7 @@ class Survey:
         if not files:
             return
         names = [entry.name for entry in files]
-        owners = window.scope.owners(names, self._narrow(window, names) if self._grouping else None)
+        owners = window.scope.owners(names, self._narrow(window, names) if self._grouping or self._sizes else None)
         for number in range(len(self._lines)):
             count = owners.count(number + 1)
             if not count:
@@ -166,7 +173,8 @@ class Survey:
 
     def _narrow(self, window: Window, names: Sequence[str]) -> Narrow:
         self._groups = {}
-        return narrowing(self._grouping, window.directory, names, self._groups)
+        groups = narrowing(self._grouping, window.directory, names, self._groups)
+        return within(self._sizes, lambda place: _size(window.files[place]), groups) if self._sizes else groups
 
     def _gather_all(self, window: Window, entries: list[Entry], number: int) -> None:
         """Take in files of a rule that decides when it knows all of them."""
@@ -174,6 +182,8 @@ class Survey:
         for block in self._blocks.of(window, entries):
             records = block.records()
             times: Sequence[int | None] = records.modified
+            if number in self._times:
+                times = self._times[number](block)
             if candidates.reads_names:
                 paths = [os.fsdecode(join(window.directory, name)) for name in records.names]
                 times = list(map(candidates.time, paths, records.modified))
@@ -207,7 +217,7 @@ class Survey:
                 continue
             group = 0 if groups is None else groups[place]
             path = join(directory, records.names[place])
-            why = reason(verdict, "", self._settle)
+            why = candidates.reason(verdict)
             candidates.protect(group)
             tally.verdicts[verdict] += 1
             if tally.wants_sample(verdict):
@@ -283,6 +293,14 @@ class Survey:
             self.tally.add_error(explain(fault, error, self._root, path, directory))
         if self.tally.faults[Fault.IO] >= MAX_IO_ERRORS:
             raise DiskFailing(f"{MAX_IO_ERRORS} I/O errors, the last at {shown(path)}: the disk may fail")
+
+
+def _size(entry: Entry) -> int | None:
+    """Size of a file; None if it cannot be had."""
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except OSError:
+        return None
 
 
 def _decided(

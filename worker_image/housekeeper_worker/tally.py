@@ -25,8 +25,11 @@ _SAMPLES: Final = {
     Verdict.KEPT: 6,
     Verdict.UNPARSABLE: 2,
     Verdict.UNLISTED: 2,
+    Verdict.SPARED: 0,
 }
 """How many decisions of each kind are shown as examples."""
+_ODD: Final = {Verdict.FUTURE, Verdict.UNPARSABLE}
+"""Of these the first is named in a note, whatever else is shown."""
 MAX_SAMPLES: Final = 20
 
 
@@ -69,6 +72,14 @@ class Tally:
     sampled: Counter[Verdict] = dataclasses.field(default_factory=Counter)
     on_stay: Callable[[bytes, Fault], None] | None = None
     """Called with each planned file that stays, and why."""
+    sample_paths: list[bytes] = dataclasses.field(default_factory=list)
+    """The path of each in `sample`, as bytes."""
+    first_odd: dict[Verdict, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    """Path and reason of the first file whose time is in the future, or not known."""
+    pressure: str = ""
+    """How full the volume was and is, as a sentence; empty without pressure."""
+    stalled: bool = False
+    """The volume did not get emptier, so the run stopped."""
     stopped_by_fault: str = ""
     """Why no further removal was tried, as a sentence; empty if none stopped the run."""
 
@@ -88,9 +99,11 @@ class Tally:
         for sentence in other.errors:
             if len(self.errors) < MAX_ERRORS or is_new:
                 self.add_error(sentence)
-        for example, verdict in zip(other.sample, other.examples, strict=True):
+        for example, path, verdict in zip(other.sample, other.sample_paths, other.examples, strict=True):
             if self.wants_sample(verdict):
-                self._keep_sample(example, verdict)
+                self._keep_sample(example, path, verdict)
+        for verdict, odd in other.first_odd.items():
+            self.first_odd.setdefault(verdict, odd)
         self.stopped_by_fault = self.stopped_by_fault or other.stopped_by_fault
 
     def wants_error(self, fault: Fault) -> bool:
@@ -116,6 +129,8 @@ class Tally:
 
     def wants_sample(self, verdict: Verdict) -> bool:
         """Whether an example of this verdict is still wanted."""
+        if verdict in _ODD and verdict not in self.first_odd:
+            return True
         return self.sampled[verdict] < _SAMPLES[verdict] and not self.has_sample_enough
 
     @property
@@ -125,12 +140,21 @@ class Tally:
 
     def add_sample(self, path: bytes, verdict: Verdict, why: str) -> None:
         """Keep one decision as an example."""
-        self._keep_sample({"path": shown(path), "decision": decision(verdict), "reason": why}, verdict)
+        self._keep_sample({"path": shown(path), "decision": decision(verdict), "reason": why}, path, verdict)
 
-    def _keep_sample(self, example: dict[str, str], verdict: Verdict) -> None:
+    def _keep_sample(self, example: dict[str, str], path: bytes, verdict: Verdict) -> None:
         self.sampled[verdict] += 1
-        self.sample.append(example)
-        self.examples.append(verdict)
+        if verdict in _ODD:
+            self.first_odd.setdefault(verdict, (example["path"], example["reason"]))
+        if not self.has_sample_enough:
+            self.sample.append(example)
+            self.sample_paths.append(path)
+            self.examples.append(verdict)
+
+    def spare(self, count: int) -> None:
+        """Take back the decision about so many files that should have gone."""
+        self.verdicts[Verdict.REMOVE] -= count
+        self.verdicts[Verdict.SPARED] += count
 
     def skipped(self) -> dict[str, int]:
         """Files that a rule takes and that are protected or could not be removed, by reason."""
@@ -139,6 +163,7 @@ class Tally:
         counts["future"] = self.verdicts[Verdict.FUTURE]
         counts["unparsable"] = self.verdicts[Verdict.UNPARSABLE]
         counts["unlisted"] = self.verdicts[Verdict.UNLISTED]
+        counts["spared"] = self.verdicts[Verdict.SPARED]
         counts["held"] = self.held
         counts["notApproved"] = self.not_approved
         for protection, count in self.protected.items():

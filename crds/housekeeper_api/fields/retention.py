@@ -132,9 +132,11 @@ class ItemTime(Model):
         ),
     )
 
-    source: Literal["ModificationTime", "Name"] = "ModificationTime"
-    """ModificationTime: the file's. Name: written in its name, as `format` says; what does not parse stays, and is
-    counted as `unparsable`."""
+    source: Literal["ModificationTime", "AccessTime", "ChangeTime", "BirthTime", "Name"] = "ModificationTime"
+    """ModificationTime: when its content changed. AccessTime: when it was last read, where the mount keeps that.
+    ChangeTime: when anything of it changed, also owner, mode or links. BirthTime: when it was made, where the file
+    system knows. Name: written in its name, as `format` says. A file whose time is not known stays, and is counted as
+    `unparsable`."""
     format: (
         Annotated[
             str,

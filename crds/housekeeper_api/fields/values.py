@@ -260,12 +260,18 @@ Percentage = Annotated[
         "^(100([.]0{1,2})?|[1-9]?[0-9]([.][0-9]{1,2})?)%$", 'must be a percentage from "0%" to "100%", such as "85%"'
     ),
 ]
+_SIZE: Final = "^[0-9]{1,12}([.][0-9]{1,3})?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$"
 Size = Annotated[
     str,
     Field(min_length=1, max_length=quantities.MAX_LENGTH),
-    matching("^[0-9]{1,12}([.][0-9]{1,3})?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$", 'must be a size, such as "500Mi" or "2Gi"'),
+    matching(_SIZE, 'must be a size, such as "500Mi" or "2Gi"'),
 ]
 """A size in bytes, as a quantity."""
+
+
+def cel_is_size(value: str) -> str:
+    """CEL: whether `value` has the shape of a `Size`. Rules that compare sizes let pass what has not."""
+    return f"{value}.matches({cel_text(_SIZE)})"
 
 
 class _ResourceQuantitySchema:

@@ -6,15 +6,19 @@ A view never fails on an object that the API server accepted: what is absent is 
 from __future__ import annotations
 
 import dataclasses
+import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from housekeeper_api import names
 from housekeeper_api.conditions import ACTIVE_STATES, TERMINAL_STATES, ConditionType, RunState
+from housekeeper_api.quantities import parse_quantity
 from housekeeper_api.task import Task, TaskError
 
 Object = dict[str, Any]
 
+_EXPONENT: Final = re.compile(r"^[0-9]{1,19}([.][0-9]{1,19})?[eE][+]?[0-9]{1,2}$")
 EPOCH: Final = datetime.fromtimestamp(0, UTC)
 FAR: Final = datetime(9000, 1, 1, tzinfo=UTC)
 """Times from here on are none: anybody may write one into an annotation, and adding a span to it must not overflow."""
@@ -204,6 +208,16 @@ def target_claim(pod_spec: Object) -> str:
 def target_name(claim: str, path: str) -> str:
     """Claim and directory as `status.target` names them: `backups/postgres`."""
     return f"{claim}/{path}" if path else claim
+
+
+def claim_capacity(claim: Object) -> int | None:
+    """Bytes of a bound PersistentVolumeClaim; None while it is not bound, or if it does not say."""
+    text = str(((claim.get("status") or {}).get("capacity") or {}).get("storage", ""))
+    try:
+        # What an API server writes may have an exponent, which nobody is asked to write.
+        return int(Decimal(text)) if _EXPONENT.search(text) else int(parse_quantity(text))
+    except (ValueError, ArithmeticError):
+        return None
 
 
 def _timeout_of_task(job_spec: Object) -> timedelta | None:

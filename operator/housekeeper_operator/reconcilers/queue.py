@@ -25,6 +25,7 @@ from housekeeper_operator.decisions.views import (
     Object,
     PodView,
     RunView,
+    claim_capacity,
     condition,
     controller_of,
     is_controlled_by,
@@ -208,7 +209,8 @@ class QueueReconciler:
         if JobView.of(job).template_hash != template_hash(template):
             await self._replace(run, view, policy, job, template)
             return _Start.LATER
-        task = policy.task(view.name, max(1, view.attempt), mode, view.approve, found[1].get("status") or {})
+        capacity, status = await self._capacity(policy), found[1].get("status") or {}
+        task = policy.task(view.name, max(1, view.attempt), mode, view.approve, status, capacity)
         patch = build_admission(view, job, template, task)
         try:
             await self._context.cluster.patch(
@@ -232,6 +234,15 @@ class QueueReconciler:
         )
         log.info("run admitted", run=view.name, namespace=view.namespace, policy=view.policy, mode=mode)
         return _Start.STARTED
+
+    async def _capacity(self, policy: Policy) -> int | None:
+        """Bytes of the policy's claim, where its task is to say them; None also while it is not there or bound."""
+        if not policy.needs_capacity or policy.volume is None:
+            return None
+        try:
+            return claim_capacity(await self._context.cluster.get(kinds.PERSISTENT_VOLUME_CLAIM, *policy.volume))
+        except NotFound:
+            return None
 
     async def _replace(self, run: Object, view: RunView, policy: Policy, job: Object, template: Object) -> None:
         """A queued Job that mounts or runs what the policy no longer says cannot be patched: make another."""

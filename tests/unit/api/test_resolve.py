@@ -6,7 +6,7 @@ import json
 
 from housekeeper_api.cleanup_policy import CleanupPolicy
 from housekeeper_api.health_check import HealthCheck
-from housekeeper_api.resolve import cleanup_task, health_task, semantic_problems
+from housekeeper_api.resolve import cleanup_task, health_task, needs_capacity, semantic_problems
 from housekeeper_api.task import Task
 from tests.data.manifests import table
 
@@ -19,7 +19,8 @@ def in_namespace(name: str) -> table.Object:
 
 def test_the_task_of_a_policy_says_everything() -> None:
     policy = CleanupPolicy.from_object(in_namespace("full-policy"))
-    task = cleanup_task(policy, run="clp-full-policy-29000000", attempt=2, mode="DryRun")
+    assert needs_capacity(policy)
+    task = cleanup_task(policy, run="clp-full-policy-29000000", attempt=2, mode="DryRun", capacity=20 << 30)
     assert json.loads(task.to_json()) == {
         "schemaVersion": 1,
         "run": "clp-full-policy-29000000",
@@ -46,8 +47,10 @@ def test_the_task_of_a_policy_says_everything() -> None:
                     "include": ["**/*.log"],
                     "exclude": [],
                     "removeOlderThan": "2w",
-                    "time": {"source": "ModificationTime", "format": ""},
+                    "time": {"source": "AccessTime", "format": ""},
                     "keepPerGroup": [],
+                    "minSize": 0,
+                    "maxSize": 3 << 29,
                 },
                 {
                     "name": "kept",
@@ -82,6 +85,7 @@ def test_the_task_of_a_policy_says_everything() -> None:
             "openFiles": "Strict",
             "brakes": {"maxPercent": 100, "maxItems": 10**12, "maxBytes": 2**39, "onTrip": "Fail"},
             "fsGroup": 2000,
+            "pressure": {"highPercent": 100, "lowPercent": 99, "of": "Claim", "capacityBytes": 20 << 30},
             "holdSeconds": 31_536_000.0,
             "expectMarker": "postgres/.volume-id",
             "report": "/report/housekeeper",
@@ -123,6 +127,27 @@ def test_the_task_of_a_minimal_policy_has_all_defaults_written_out() -> None:
         },
     }
     assert Task.from_json(task.to_json()) == task
+
+
+def test_sizes_are_whole_bytes_within_what_was_written() -> None:
+    manifest = table.valid()["minimal-policy"]
+    manifest["spec"]["rules"][0]["select"] |= {"minSize": "0.3", "maxSize": "1.2"}
+    cleanup = cleanup_task(CleanupPolicy.from_object(manifest), run="now", attempt=1, mode="Enforce").cleanup
+    assert cleanup is not None
+    assert (cleanup.rules[0].min_size, cleanup.rules[0].max_size) == (1, 1)
+
+
+def test_the_capacity_of_a_claim_is_told_to_whom_it_matters() -> None:
+    manifest = table.valid()["minimal-policy"]
+    manifest["spec"]["pressure"] = {"highPercent": 85, "lowPercent": 75}
+    policy = CleanupPolicy.from_object(manifest)
+    assert not needs_capacity(policy)
+    task = cleanup_task(policy, run="now", attempt=1, mode="Enforce", capacity=1 << 30)
+    assert json.loads(task.to_json())["cleanup"]["pressure"] == {
+        "highPercent": 85,
+        "lowPercent": 75,
+        "of": "FileSystem",
+    }
 
 
 def test_the_task_of_a_check_has_its_thresholds_in_units_of_what_is_measured() -> None:

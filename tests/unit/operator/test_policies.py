@@ -92,6 +92,18 @@ def test_reports_are_written_in_a_dry_run_too(path: str | None, directory: str, 
     assert policy.volume == ("team", "data"), "two policies may report to one claim at once"
 
 
+def test_the_task_says_how_large_a_claim_is_where_pressure_is_of_it() -> None:
+    pressure = {"highPercent": 85, "lowPercent": 75, "of": "Claim"}
+    policy = policies.parse("CleanupPolicy", cleanup_policy(pressure=pressure))
+    cleanup = Task.from_json(policy.task("r", 1, "Enforce", None, {}, 1 << 30)).cleanup
+    assert policy.needs_capacity
+    assert cleanup is not None
+    assert cleanup.pressure is not None
+    assert cleanup.pressure.capacity_bytes == 1 << 30
+    assert not policies.parse("CleanupPolicy", cleanup_policy()).needs_capacity
+    assert not policies.parse("HealthCheck", health_check()).needs_capacity
+
+
 def test_a_run_sees_the_watermark_of_the_cron_job() -> None:
     policy = policies.parse("CleanupPolicy", cleanup_policy(startingDeadline="2h", suspend=True))
     marked: Object = {"metadata": {"annotations": {names.SLOTS_SINCE_ANNOTATION: "2026-11-22T12:00:00Z"}}}

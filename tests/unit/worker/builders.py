@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from housekeeper_api.result import Result
-from housekeeper_api.task import Brakes, Cleanup, Mode, OnTrip, OpenFiles, PastRun, Rule, Task
+from housekeeper_api.task import Brakes, Cleanup, Mode, OnTrip, OpenFiles, PastRun, Pressure, Rule, Task
 from housekeeper_worker.audit import Audit
 from housekeeper_worker.cleanup import clean
 from housekeeper_worker.stop import Stop
@@ -80,6 +80,7 @@ def cleanup_task(
     timeout: float = 60,
     zone: str = "Etc/UTC",
     processes: int = 1,
+    pressure: Pressure | None = None,
 ) -> Task:
     """A task without brakes and settle time, unless it says so."""
     return Task(
@@ -98,6 +99,7 @@ def cleanup_task(
             open_files=open_files,
             brakes=Brakes(max_percent, max_items, max_bytes, on_trip),
             fs_group=fs_group,
+            pressure=pressure,
             state=state,
             approve=approve,
             report=None if report is None else str(report),

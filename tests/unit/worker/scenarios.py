@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from housekeeper_api.result import as_dict
-from housekeeper_api.task import Mode
+from housekeeper_api.task import ItemTime, Keep, Mode
 from housekeeper_worker.audit.verify import verify
 from housekeeper_worker.checks.filesystem import measure_filesystem
 from housekeeper_worker.errors import AuditLost, CouldNotRun
@@ -29,9 +29,9 @@ from tests.unit.worker.openers import holding
 REPOSITORY = Path(__file__).parents[3]
 
 
-def scene(name: str, directory: Path, *arguments: str) -> dict[str, Any]:
-    """Play the scene `name` in `directory`, and return what it tells."""
-    command = ["unshare", "--mount", "--propagation", "private", sys.executable, "-m", __name__, name, str(directory)]
+def scene(name: str, directory: Path, *arguments: str, module: str = __name__) -> dict[str, Any]:
+    """Play the scene `name` of `module` in `directory`, and return what it tells."""
+    command = ["unshare", "--mount", "--propagation", "private", sys.executable, "-m", module, name, str(directory)]
     done = subprocess.run(
         [*command, *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120
     )
@@ -228,6 +228,44 @@ def _file_system(directory: Path, kind: str) -> Path:
                 file.truncate(320 << 20)  # what xfs wants at least
             _run(f"mkfs.{kind}", "-q", image)
             _run("mount", "-o", "loop", image, volume)
+    return volume
+
+
+def no_birth_times(directory: Path, _fallback: bool) -> dict[str, Any]:
+    """An ext4 without room for the time when a file was made."""
+    volume, image = directory / "volume", directory / "image"
+    with open(image, "wb") as file:
+        file.truncate(16 << 20)
+    _run("mkfs.ext4", "-q", "-F", "-I", "128", "-b", "4096", image)
+    volume.mkdir()
+    _run("mount", "-o", "loop", image, volume)
+    for name in ("a", "b"):
+        write(volume / name, days=OLD)
+    by_birth = dataclasses.replace(rule(include=["*"]), time=ItemTime("BirthTime"))
+    return {"result": as_dict(carry_out(cleanup_task(volume, by_birth))), "left": _names(volume)}
+
+
+def access_times(directory: Path, options: str, older: str = "") -> dict[str, Any]:
+    """Files of a mount with `options`, by access time, and by modification time."""
+    volume = tmpfs(directory, "size=1M")
+    write(volume / "a", days=OLD)
+    _run("mount", "-o", f"remount,bind,{options}", volume)
+    by_access = dataclasses.replace(
+        rule(), time=ItemTime("AccessTime"), remove_older_than=older or None, keep=None if older else Keep(last=1)
+    )
+    error = ""
+    try:
+        carry_out(cleanup_task(volume, by_access, mode="DryRun"))
+    except CouldNotRun as refused:
+        error = str(refused)
+    return {"error": error, "modification": carry_out(cleanup_task(volume, mode="DryRun")).outcome}
+
+
+def tmpfs(directory: Path, options: str) -> Path:
+    """A tmpfs with these options, mounted at `volume` below `directory`."""
+    volume = directory / "volume"
+    volume.mkdir()
+    _run("mount", "-t", "tmpfs", "-o", options, "tmpfs", volume)
     return volume
 
 

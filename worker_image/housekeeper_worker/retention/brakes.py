@@ -84,8 +84,8 @@ def emptying(rules: Iterable[tuple[str, Candidates]]) -> list[str]:
     clauses = []
     for name, candidates in rules:
         if candidates.emptied:
-            more = f" and {candidates.emptied - 1} more" if candidates.emptied > 1 else ""
-            first = candidates.first_emptied
+            more = f" and {len(candidates.emptied) - 1} more" if len(candidates.emptied) > 1 else ""
+            first = min(candidates.emptied)
             first = first if len(first) <= _GROUP_LENGTH else first[: _GROUP_LENGTH - 1] + "…"
             group = f" ({first}{more})" if first else ""
             clauses.append(f"nothing would be left of {'a group' if group else 'what'} rule {name}{group} keeps")

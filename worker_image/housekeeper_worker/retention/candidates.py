@@ -46,6 +46,7 @@ class Candidates:
         self._settle = settle
         self.grouping = Grouping(rule, f"rules[{number}]")
         self._read_time = name_times.reader(rule.time.format, tz) if rule.time.source == "Name" else None
+        self._has_own_time = rule.time.source != "ModificationTime"
         self.files = Files()
         self._time = array("q")
         """Times, where they are not the modification times."""
@@ -54,9 +55,8 @@ class Candidates:
         """For each group the indices of its items."""
         self._protected: list[int] = []
         """For each group how many items stay that do not count."""
-        self.emptied = 0
-        """Groups with a `keep` of which nothing would be left."""
-        self.first_emptied = ""
+        self.emptied: set[str] = set()
+        """Groups with a `keep` of which nothing would be left, in words."""
 
     def time(self, path: str, modified: int) -> int | None:
         """The time of an item in nanoseconds, which its path may say; None: it should, and does not."""
@@ -80,6 +80,12 @@ class Candidates:
             return Verdict.SETTLING
         return Verdict.REMOVE if is_settled(changed, self._lines) else Verdict.SETTLING_BY_CHANGE_TIME
 
+    def reason(self, verdict: Verdict) -> str:
+        """Why an item stays that does not count."""
+        if verdict is Verdict.UNPARSABLE and self._read_time is None:
+            return "the time when it was made is not known"
+        return reason(verdict, "", self._settle)
+
     def protect(self, group: int) -> None:
         """Take note of an item that stays and does not count."""
         self._make_room(group)
@@ -101,7 +107,7 @@ class Candidates:
         first = len(self.files)
         self.files.extend(directory, records)
         self._verdict.extend(verdicts)
-        if self._read_time is not None:
+        if self._has_own_time:
             self._time.extend(times)
         if groups is None:
             self._make_room(0)
@@ -118,7 +124,7 @@ class Candidates:
         self._members[group].append(len(self.files))
         self.files.append(directory, name, size, modified)
         self._verdict.append(verdict)
-        if self._read_time is not None:
+        if self._has_own_time:
             self._time.append(time)
 
     def _make_room(self, group: int) -> None:
@@ -128,7 +134,7 @@ class Candidates:
 
     def groups(self) -> Iterator[Group]:
         """Each group with what is kept of it."""
-        times = self.files.modified if self._read_time is None else self._time
+        times = self._time if self._has_own_time else self.files.modified
         for number, members in enumerate(self._members):
             order = oldest_first(times, members, self._ranks)
             column = array("q", [times[index] for index in order])
@@ -198,9 +204,7 @@ class Candidates:
                 count += 1
                 yield place
         if count and count == len(order) and kept is not None and not self._protected[group.number]:
-            name = words(self.grouping.values(group.number))
-            self.first_emptied = min(name, self.first_emptied) if self.emptied else name
-            self.emptied += 1
+            self.emptied.add(words(self.grouping.values(group.number)))
 
     def decided(self, group: Group, place: int, path: bytes, *, all_listed: bool) -> Decided:
         """One decision with its reasons."""
@@ -219,7 +223,7 @@ class Candidates:
 
     def move_to(self, plan: Plan, group_causes: array[int], going: bytearray) -> None:
         """Hand over what goes; nothing else is kept of the items."""
-        plan.take(self.files, going, group_causes)
+        plan.take(self.files, going, group_causes, self._time if self._has_own_time else self.files.modified)
         self.files.clear()
         self._verdict = array("B")
         self._time = array("q")

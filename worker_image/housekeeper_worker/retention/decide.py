@@ -32,6 +32,8 @@ class Verdict(IntEnum):
     """There is no time in its name, or more than one."""
     UNLISTED = 7
     """Of a group under `maxTotalSize` not everything could be listed, so nobody knows what it takes."""
+    SPARED = 8
+    """It might go, and need not: the volume is empty enough without."""
 
 
 class Decided(NamedTuple):
@@ -131,3 +133,5 @@ def reason(verdict: Verdict, older_than: str, settle: str) -> str:
             return "no time can be read in its name, or more than one"
         case Verdict.UNLISTED:
             return "not everything could be read, so the size of its group is not known"
+        case Verdict.SPARED:
+            return "spared: the volume is empty enough without"

@@ -106,20 +106,23 @@ class Plan:
         """Add files of one directory. Each has a cause that is known already."""
         if not len(records):
             return
-        records = records.by_name()
+        self._append(self._stored(directory, records.by_name()))
+
+    def _stored(self, directory: bytes, records: Records) -> Part:
+        """A part of records in order of name, which are kept."""
         data = records.to_bytes()
         offset = self._stores[0].append(data)
-        digest = self._digest_of([records])
-        self._append(Part(directory, len(records), 0, offset, len(data), digest, b"", *_weight(records)))
+        return Part(directory, len(records), 0, offset, len(data), self._digest_of([records]), b"", *_weight(records))
 
-    def take(self, files: Files, going: bytearray, causes: array[int]) -> None:
-        """Add those of `files` that are marked in `going`, each with its cause."""
+    def take(self, files: Files, going: bytearray, causes: array[int], times: array[int]) -> None:
+        """Add those of `files` that are marked in `going`, each with its cause and time."""
         for chunk in files.chunks:
             end = chunk.first + chunk.length
             marks = going[chunk.first : end]
             if any(marks):
                 records = files.records(chunk)
                 records.cause = causes[chunk.first : end]
+                records.time = times[chunk.first : end]
                 self.add(chunk.directory, records.compressed(marks))
 
     def join(self, parts: Sequence[Part], store: Store) -> None:
@@ -177,6 +180,27 @@ class Plan:
                         linked=linked,
                     )
                 )
+        return plan
+
+    def staged(self, stages: Callable[[int], Sequence[int]]) -> Plan:
+        """The plan in the order of stages, without some files.
+
+        `stages` says of a part, by its number, the stage of each of its files; less than 0: it is not to go. Which of
+        the files of a stage comes first is not said.
+        """
+        plan = Plan(self._stores[0])
+        plan._stores, plan.causes = self._stores, self.causes
+        found: list[tuple[int, Part]] = []
+        for number, part in enumerate(self.parts):
+            records = self.records(part)
+            places: dict[int, array[int]] = {}
+            for place, stage in enumerate(stages(number)):
+                if stage >= 0:
+                    places.setdefault(stage, array("I")).append(place)
+            found += [(stage, plan._stored(part.directory, records.picked(chosen))) for stage, chosen in places.items()]
+        found.sort(key=itemgetter(0))
+        for _, part in found:
+            plan._append(part)
         return plan
 
     def in_path_order(self) -> Iterator[tuple[bytes, tuple[Records, int]]]:

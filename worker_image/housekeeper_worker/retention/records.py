@@ -15,6 +15,7 @@ COLUMNS: Final = {
     "modified": "q",
     "changed": "q",
     "born": "q",
+    "time": "q",
     "links": "I",
     "cause": "I",
 }
@@ -41,6 +42,8 @@ class Records:
     """ctime, ns."""
     born: array[int]
     """Birth time, ns; 0: not known."""
+    time: array[int]
+    """What its rule holds to be its time, ns; 0 where that is the modification time."""
     links: array[int]
     cause: array[int]
     """Number of the cause in the plan."""
@@ -92,15 +95,16 @@ class Records:
         """The same in order of name bytes."""
         if all(map(bytes.__lt__, self.names, self.names[1:])):
             return self
-        return self._in_order(sorted(range(len(self.names)), key=self.names.__getitem__))
+        return self.picked(sorted(range(len(self.names)), key=self.names.__getitem__))
 
     def by_inode(self) -> Records:
         """The same in order of inodes, which is their order on a disk."""
         if all(map(int.__le__, self.inode, self.inode[1:])):
             return self
-        return self._in_order(sorted(range(len(self.names)), key=self.inode.__getitem__))
+        return self.picked(sorted(range(len(self.names)), key=self.inode.__getitem__))
 
-    def _in_order(self, order: Sequence[int]) -> Records:
+    def picked(self, order: Sequence[int]) -> Records:
+        """Those at some places, in that order."""
         found = Records()
         found.names = [self.names[place] for place in order]
         for name in COLUMNS:

@@ -62,8 +62,13 @@ def any_reserved(names: str) -> bool:
     return _NFS in names or _FUSE in names
 
 
+def is_reserved(name: bytes) -> bool:
+    """Whether a file system keeps a file of this name for itself."""
+    return name.startswith(_RESERVED)
+
+
 def protection_of_file(name: bytes, mode: int) -> Protection | None:
     """Whether a file is left alone whatever its age."""
-    if name.startswith(_RESERVED):
+    if is_reserved(name):
         return Protection.RESERVED
     return Protection.STICKY if mode & modes.S_ISVTX else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from housekeeper_api.task import OpenFiles
@@ -14,6 +16,7 @@ from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.batches import cuts, ends, length
 from housekeeper_worker.volume.faults import Fault
 from housekeeper_worker.volume.lease import Use, breaks_ignored
+from housekeeper_worker.volume.pressure import Gauge
 from housekeeper_worker.volume.remover import Members, Remover
 from housekeeper_worker.volume.root import VolumeRoot
 
@@ -39,20 +42,32 @@ class Removal:
         open_files: OpenFiles,
         processes: int = 1,
         *,
+        accessed_before: Mapping[int, int] = MappingProxyType({}),
+        gauge: Gauge | None = None,
         at_once: bool = False,
     ) -> None:
         """`members`: for each cause of the plan, rule, group and reason as members of an audit line.
 
-        `processes` may work at it, if it has many files, or `at_once`.
+        `processes` may work at it, if it has many files, or `at_once`. `accessed_before`: of rules by access time, by
+        number, until when (ns) a file may have been read. `gauge`: says when enough is gone; the plan is then carried
+        out in its order, by one process.
         """
+        self._gauge = gauge
         self._root = root
         self._plan = plan
         self._tally = tally
         self._audit = audit
         self._stop = stop
         self._looks = open_files != "Ignore"
-        self._processes = processes if at_once or len(plan) > SHARED_ABOVE else 1
-        self._remover = lambda: Remover(root, tally, stop, members, open_files, audited=audit.on)
+        self._processes = processes if gauge is None and (at_once or len(plan) > SHARED_ABOVE) else 1
+        read_before = {
+            number: accessed_before[cause.rule]
+            for number, cause in enumerate(plan.causes if accessed_before else ())
+            if cause.rule in accessed_before
+        }
+        self._remover = lambda: Remover(
+            root, tally, stop, members, open_files, audited=audit.on, accessed_before=read_before
+        )
 
     def rehearse(self) -> None:
         """Count what would be removed, and write it to the audit. Changes no file.
@@ -68,7 +83,8 @@ class Removal:
         free_before = self._free()
         try:
             with breaks_ignored():
-                self._act(BATCH, lambda remover, batch, job: remover.carry_out(batch, has_lock=job.has_lock), dry=False)
+                size = BATCH if self._gauge is None else min(BATCH, self._gauge.stage)
+                self._act(size, lambda remover, batch, job: remover.carry_out(batch, has_lock=job.has_lock), dry=False)
             self._audit.flush()
         finally:
             freed = self._free() - free_before
@@ -99,10 +115,16 @@ class Removal:
                         batch = acting.batch(cut)
                         self._audit.intent(*ends(batch), length(batch))
                     acting.take(cut, self._audit.stamp, looked_at)
+                    if not dry and self._is_enough(sum(one.end - one.begin for one in cut)):
+                        break
                     looked_at = max(0, looked_at - sum(one.end - one.begin for one in cut))
             finally:
                 # Also when the audit is lost: what the others have begun they finish, and it counts.
                 acting.conclude()
+
+    def _is_enough(self, handled: int) -> bool:
+        """Whether the volume is as empty as wanted, or gets no emptier."""
+        return self._gauge is not None and self._gauge.enough(handled, self._tally)
 
     def _tally_openers(self) -> None:
         """Count the removed files without openers: all but those that were counted one by one."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fcntl import F_GETLEASE, F_SETLEASE, F_WRLCK, fcntl
 from itertools import compress
+from types import MappingProxyType
 from typing import Final
 
 from housekeeper_api.task import OpenFiles
@@ -51,8 +52,17 @@ class Remover:
     """
 
     def __init__(
-        self, root: VolumeRoot, tally: Tally, stop: Stop, members: Members, open_files: OpenFiles, *, audited: bool
+        self,
+        root: VolumeRoot,
+        tally: Tally,
+        stop: Stop,
+        members: Members,
+        open_files: OpenFiles,
+        *,
+        audited: bool,
+        accessed_before: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
+        """`accessed_before`: for causes by access time, by number, until when (ns) a file may have been read."""
         self._root = root
         self.tally = tally
         self.stamp = ""
@@ -63,6 +73,7 @@ class Remover:
         self._members = members
         self._leases = None if open_files == "Ignore" else Leases()
         self._strict = open_files == "Strict"
+        self._accessed_before = accessed_before
         self._audited = audited
         self._links: dict[_Inode, _Links] = {}
         self._io_errors = 0
@@ -165,7 +176,7 @@ class Remover:
         """
         records, stop = share.records, self._stop
         gone = bytearray(len(records))
-        quick = self._leases is not None
+        quick = self._leases is not None and not self._accessed_before
         columns = (
             records.names,
             records.inode,
@@ -266,7 +277,13 @@ class Remover:
             and stat.st_mtime_ns == records.modified[place]
             and stat.st_size == records.size[place]
             and stat.st_dev == records.device[place]
+            and (not self._accessed_before or self._is_unread(stat, records.cause[place]))
         )
+
+    def _is_unread(self, stat: os.stat_result, cause: int) -> bool:
+        """Whether a file that goes because nobody has read it has not been read since."""
+        line = self._accessed_before.get(cause)
+        return line is None or stat.st_atime_ns < line
 
     def _unlink_one_of_several(self, directory: int, name: bytes, fd: int, inode: _Inode) -> bool:
         """Remove one name of a file that has several. Returns whether it was the last one.

@@ -1,4 +1,4 @@
-"""Two system calls that Python 3.11 does not offer: openat2(2) and statx(2)."""
+"""System calls that Python 3.11 does not offer: openat2(2), statx(2), syncfs(2)."""
 
 from __future__ import annotations
 
@@ -96,3 +96,10 @@ def birth_time(directory: int, path: bytes) -> int | None:
     (mask,) = struct.unpack_from("=I", _statx_buffer, 0)
     seconds, nanoseconds = struct.unpack_from("=qI", _statx_buffer, 80)
     return int(seconds * 1_000_000_000 + nanoseconds) if mask & _STATX_BTIME else None
+
+
+def syncfs(fd: int) -> None:
+    """Write out the file system of `fd`. Raises OSError."""
+    if _libc.syncfs(ctypes.c_int(fd)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

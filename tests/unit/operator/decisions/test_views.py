@@ -14,6 +14,7 @@ from housekeeper_operator.decisions.views import (
     JobView,
     PodView,
     RunView,
+    claim_capacity,
     controller_of,
     format_time,
     is_controlled_by,
@@ -145,3 +146,22 @@ def test_belonging_is_a_matter_of_uids_and_of_the_one_controller() -> None:
 def test_what_lies_ahead_can_be_added_to() -> None:
     assert later(days=1) + timedelta(days=3650) < FAR
     assert FAR + timedelta(days=3650) < datetime.max.replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("status", "size"),
+    [
+        ({"phase": "Bound", "capacity": {"storage": "20Gi"}}, 20 << 30),
+        ({"capacity": {"storage": "1500M"}}, 1_500_000_000),
+        ({"capacity": {"storage": "1e9"}}, 1_000_000_000),
+        ({"capacity": {"storage": "1.5E3"}}, 1500),
+        ({"capacity": {"storage": "2E"}}, 2 * 10**18),
+        ({"capacity": {"storage": "12e3x"}}, None),
+        ({"capacity": {"storage": "NaN"}}, None),
+        ({"capacity": {"cpu": "1"}}, None),
+        ({"phase": "Pending"}, None),
+        (None, None),
+    ],
+)
+def test_the_capacity_of_a_claim_is_that_of_its_status(status: object, size: int | None) -> None:
+    assert claim_capacity({"spec": {"resources": {"requests": {"storage": "1Gi"}}}, "status": status}) == size

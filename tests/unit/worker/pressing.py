@@ -1,0 +1,174 @@
+"""Scenes of full volumes, played by `scenarios.scene`: file systems of a few MiB, in a mount namespace of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from housekeeper_api.result import as_dict
+from housekeeper_api.task import Keep, Mode, Pressure
+from housekeeper_worker.retention.decide import Decided
+from tests.unit.worker.builders import carry_out, cleanup_task, files_below, rule, write
+from tests.unit.worker.scenarios import tmpfs
+
+MIB = 1 << 20
+NEWEST_LAST = [f"{'abc'[number % 3]}/{number:02}" for number in range(18, 0, -1)]
+"""Eighteen names in three directories, the oldest first."""
+
+
+def fill(volume: Path, size: int = MIB) -> None:
+    """18 files of `size`, each a day older than the next; 18 of 20 MiB are 90 %."""
+    for number in range(1, 19):
+        write(volume / "abc"[number % 3] / f"{number:02}", days=number, content=b"x" * size)
+
+
+def pressed(high: int = 80, low: int = 50, **members: Any) -> Pressure:
+    return Pressure(high, low, members.pop("of", "FileSystem"), **members)
+
+
+def run(volume: Path, mode: Mode = "Enforce", pressure: Pressure | None = None, **options: Any) -> dict[str, Any]:
+    """What a run of a rule that would let all of it go tells, and what is left of it."""
+    rules = options.pop("rules", (rule(older="12h"),))
+    heard: dict[str, list[str]] = {}
+
+    def hear(one: Decided) -> None:
+        heard[os.fsdecode(one.path)] = [one.verdict.name, *one.reasons]
+
+    on_decision = options.pop("on_decision", hear)
+    task = cleanup_task(volume, *rules, mode=mode, pressure=pressure or pressed(), **options)
+    result = carry_out(task, on_decision=on_decision)
+    return {"result": as_dict(result), "left": sorted(map(os.fsdecode, files_below(volume))), "heard": heard}
+
+
+def oldest_first(directory: Path) -> dict[str, Any]:
+    """A dry run, a run, and one more."""
+    volume = tmpfs(directory, "size=20M")
+    fill(volume)
+    return {"dry": run(volume, "DryRun"), "real": run(volume), "again": run(volume)}
+
+
+def out_of_inodes(directory: Path) -> dict[str, Any]:
+    """Room for bytes, and none for files."""
+    volume = tmpfs(directory, "size=20M,nr_inodes=23")
+    fill(volume, 10)
+    return run(volume)
+
+
+def both(directory: Path) -> dict[str, Any]:
+    """Bytes are above high and inodes are not: these need not reach low."""
+    volume = tmpfs(directory, "size=20M,nr_inodes=28")
+    fill(volume)
+    return run(volume, pressure=pressed(80, 60))
+
+
+def somebody_else_makes_room(directory: Path) -> dict[str, Any]:
+    """Between the plan and the removal another program removes what it filled the volume with."""
+    volume = tmpfs(directory, "size=40M")
+    fill(volume)
+    write(volume / "filler", content=b"x" * 17 * MIB)
+
+    def make_room(one: Decided) -> None:
+        if one.verdict.name == "REMOVE":
+            (volume / "filler").unlink(missing_ok=True)
+
+    return run(volume, on_decision=make_room)
+
+
+def held_open(directory: Path) -> dict[str, Any]:
+    """What goes stays open in this process, and nobody asks who has files open."""
+    volume = tmpfs(directory, "size=20M")
+    fill(volume)
+    with contextlib.ExitStack() as stack:
+        for name in NEWEST_LAST:
+            stack.enter_context(open(volume / name, "rb"))
+        return run(volume, open_files="Ignore")
+
+
+def in_use(directory: Path) -> dict[str, Any]:
+    """What goes is open in this process, and is protected for that."""
+    volume = tmpfs(directory, "size=20M")
+    fill(volume)
+    with contextlib.ExitStack() as stack:
+        for name in NEWEST_LAST[:4]:
+            stack.enter_context(open(volume / name, "rb"))
+        return run(volume)
+
+
+def shared_blocks(directory: Path) -> dict[str, Any]:
+    """A copy of everything that shares its blocks, on a file system that can."""
+    volume, image = directory / "volume", directory / "image"
+    volume.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(320 * MIB)
+    for command in (["mkfs.xfs", "-q", image], ["mount", "-o", "loop", image, volume]):
+        subprocess.run(command, check=True, stdout=sys.stderr)
+    fill(volume, 4 * MIB)
+    (volume / "copy").mkdir()
+    copied = [volume / name for name in "abc"]
+    subprocess.run(["cp", "-r", "--reflink=always", *copied, volume / "copy"], check=True, stdout=sys.stderr)
+    used = os.statvfs(volume)
+    percent = 100 * (used.f_blocks - used.f_bfree) // used.f_blocks
+    rules = (rule(include=["?/*"], older="12h"),)
+    return run(volume, pressure=pressed(percent - 2, percent - 20), rules=rules)
+
+
+def freed_later(directory: Path, kind: str) -> dict[str, Any]:
+    """A file system that frees the blocks of removed files when it finds the time."""
+    volume, image = directory / "volume", directory / "image"
+    volume.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(320 * MIB)
+    for command in ([f"mkfs.{kind}", "-q", image], ["mount", "-o", "loop", image, volume]):
+        subprocess.run(command, check=True, stdout=sys.stderr)
+    fill(volume, 10 * MIB)
+    subprocess.run(["sync", "-f", volume], check=True)
+    return run(volume, pressure=pressed(40, 25), settle=0)
+
+
+def rules_let_no_more_go(directory: Path) -> dict[str, Any]:
+    """Everything that may go is not enough."""
+    volume = tmpfs(directory, "size=20M")
+    fill(volume)
+    rules = (dataclasses.replace(rule(older="12d"), name="old"),)
+    return {"dry": run(volume, "DryRun", rules=rules), "real": run(volume, rules=rules)}
+
+
+def brakes(directory: Path) -> dict[str, Any]:
+    """All of it may go; pressure lets eight of eighteen."""
+    volume = tmpfs(directory, "size=20M")
+    fill(volume)
+    greedy = dataclasses.replace(rule(), remove_older_than=None, keep=Keep(max_total_size=1, at_least=0))
+    return {
+        "44": run(volume, "DryRun", max_percent=44),
+        "45": run(volume, "DryRun", max_percent=45),
+        "emptying": run(volume, "DryRun", max_percent=45, rules=(greedy,)),
+        "emptied": run(volume, "DryRun", rules=(greedy,), pressure=pressed(80, 0)),
+    }
+
+
+def claim(directory: Path) -> dict[str, Any]:
+    """A claim of 20 MiB on a file system that is much larger."""
+    volume = tmpfs(directory, "size=400M")
+    fill(volume)
+    os.link(volume / NEWEST_LAST[0], volume / "another name")
+    write(volume / ".housekeeper/plans/x", content=b"x" * 9 * MIB)
+    pressure = pressed(of="Claim", capacity_bytes=20 * MIB)
+    rules = (rule(include=["?/*"], older="12h"),)
+    enough = dataclasses.replace(pressure, capacity_bytes=30 * MIB)
+    return {
+        "enough": run(volume, pressure=enough, rules=rules),
+        "dry": run(volume, "DryRun", pressure=pressure, rules=rules),
+        "real": run(volume, pressure=pressure, rules=rules),
+    }
+
+
+if __name__ == "__main__":
+    play: Callable[..., dict[str, Any]] = globals()[sys.argv[1]]
+    print(json.dumps(play(Path(sys.argv[2]), *sys.argv[3:])))
