@@ -176,3 +176,72 @@ def test_plan_and_run_honour_keep(policy: Path, volume: Path) -> None:
     assert "env=prod" in done.stdout
     subprocess.run([HOUSEKEEPER, "run", policy, "--root", volume], check=True, capture_output=True)
     assert files_below(volume) == {b"pg/prod-0.dump", b"pg/prod-1.dump", b"pg/prod-2.dump"}
+
+
+def test_sizes_select_as_they_do_in_a_run(policy: Path) -> None:
+    select = "select: {include: ['**'], minSize: 1Ki, maxSize: 2Ki}, keep: {last: 1}"
+    policy.write_text(POLICY + f"  - {{name: r, {select}}}\n")
+    sizes = (1023, 1024, 2048, 2049)
+    items = [item(f"pg/{size}", 1_700_000_000 + size, size) for size in sizes]
+    told = lines(simulate(policy, items, "-o", "json"))
+    assert [one["rule"] for one in told] == [None, "r", "r", None]
+    assert [one["decision"] for one in told] == ["Keep", "Remove", "Keep", "Keep"]
+
+
+def test_names_that_file_systems_keep_for_themselves_stay_and_do_not_count(policy: Path) -> None:
+    policy.write_text(POLICY + "  - {name: r, select: {include: ['**']}, keep: {last: 1}}\n")
+    names = ("a", "b", ".nfs0001", ".fuse_hidden01")
+    items = [item(f"pg/{name}", 1_700_000_000 + number) for number, name in enumerate(names)]
+    told = lines(simulate(policy, items, "-o", "json"))
+    assert [(one["decision"], one["reasons"][0].partition(":")[0]) for one in told] == [
+        ("Remove", "not among last 1"),
+        ("Keep", "last 1/1"),
+        ("Keep", "protected"),
+        ("Keep", "protected"),
+    ]
+    again = lines(simulate(policy, items, "--until", "2026-11-23", "-o", "json"))
+    assert again[0]["items"] == ["pg/b", "pg/.nfs0001", "pg/.fuse_hidden01"]
+
+
+def test_the_time_of_an_item_is_the_one_that_the_rule_goes_by(policy: Path) -> None:
+    for source in ("AccessTime", "ChangeTime", "BirthTime"):
+        rule = f"select: {{include: ['**']}}, time: {{source: {source}}}, removeOlderThan: 7d"
+        policy.write_text(POLICY + f"  - {{name: r, {rule}}}\n")
+        items = [item("pg/old", "2026-11-01T00:00:00Z"), item("pg/new", "2026-11-20T00:00:00Z")]
+        assert [one["decision"] for one in lines(simulate(policy, items, "-o", "json"))] == ["Remove", "Keep"]
+
+
+def test_that_pressure_is_not_simulated_is_said(policy: Path) -> None:
+    policy.write_text(POLICY.replace("  brakes", "  pressure: {highPercent: 85, lowPercent: 75}\n  brakes") + DUMPS)
+    done = simulate(policy, [item("pg/old.dump", 1)], "-o", "json")
+    assert "housekeeper: pressure is not simulated" in done.stderr
+    assert lines(done)[0]["decision"] == "Remove"
+    assert "pressure is not simulated" in simulate(policy, [item("pg/a.dump", 1)], "--until", "2026-11-23").stderr
+
+
+def test_plan_and_run_take_the_size_of_a_claim(policy: Path, volume: Path) -> None:
+    from tests.unit.worker.builders import files_below, write
+
+    pressure = "  pressure: {highPercent: 80, lowPercent: 40, of: Claim}\n  settleTime: 0s\n  mode: Enforce\n  brakes"
+    policy.write_text(POLICY.replace(", path: pg", "").replace("  brakes", pressure) + DUMPS)
+    for number in range(9):
+        write(volume / f"pg/qa-{number}.dump", days=number + 8, content=b"x" * (1 << 20))
+
+    def housekeeper(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        options = [HOUSEKEEPER, command, policy, "--root", volume, *arguments]
+        return subprocess.run(options, capture_output=True, text=True, check=False)
+
+    unknown = housekeeper("run")
+    assert unknown.returncode == 2
+    assert "give --capacity" in unknown.stderr
+    assert housekeeper("plan", "--capacity", "10").returncode == 0
+    assert housekeeper("plan", "--capacity", "ten").returncode == 64
+    planned = json.loads(housekeeper("plan", "--capacity", "10Mi", "-o", "json").stdout)
+    decided = {one["path"]: (one["decision"], one["reasons"][0]) for one in planned["decisions"]}
+    spared = "spared: what is older brings the volume to 40 %"
+    assert decided["pg/qa-8.dump"] == ("Remove", "not among daily 2")
+    assert decided["pg/qa-2.dump"] == ("Keep", spared)
+    assert decided["pg/qa-1.dump"] == ("Keep", "daily 2/2")
+    assert "without these files" in planned["message"]
+    assert housekeeper("run", "--capacity", "10Mi").returncode == 0
+    assert files_below(volume) == {f"pg/qa-{number}.dump".encode() for number in range(3)}
