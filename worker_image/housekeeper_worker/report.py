@@ -13,7 +13,7 @@ from housekeeper_api.result import MAX_BYTES, AuditReport, CheckReport, Cleanup,
 from housekeeper_api.task import OnTrip
 from housekeeper_worker.retention.decide import Verdict
 from housekeeper_worker.stop import Reason
-from housekeeper_worker.tally import MAX_ERROR_LENGTH, MAX_NOTES, Tally
+from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.faults import Fault
 from housekeeper_worker.volume.lease import Use
 
@@ -158,7 +158,7 @@ def _notes(tally: Tally) -> tuple[str, ...]:
         count = tally.verdicts[verdict]
         what = f"{count} files stay and do not count, such as" if count > 1 else "one file stays and does not count:"
         notes.append(f"{what} {path}: {why}")
-    return tuple(note[:MAX_ERROR_LENGTH] for note in (*tally.notes, *notes))[:MAX_NOTES]
+    return tuple(note[:MAX_NOTE_LENGTH] for note in (*tally.notes, *notes))[:MAX_NOTES]
 
 
 def health_result(
