@@ -13,7 +13,7 @@ from housekeeper_api.result import MAX_BYTES, AuditReport, CheckReport, Cleanup,
 from housekeeper_api.task import OnTrip
 from housekeeper_worker.retention.decide import Verdict
 from housekeeper_worker.stop import Reason
-from housekeeper_worker.tally import Tally
+from housekeeper_worker.tally import MAX_NOTES, Tally
 from housekeeper_worker.volume.faults import Fault
 from housekeeper_worker.volume.lease import Use
 
