@@ -132,6 +132,9 @@ class CleanupRule(Model):
     """Groups with a `keep` of their own. The first that matches replaces `keep`."""
     remove_older_than: Annotated[AnyDuration, between("1s", "100y")] | None = None
     """Age above which a file goes. d, w, mo and y are calendar steps in `timeZone`. Absent: `keep` alone decides."""
+    action: Literal["Delete", "Quarantine"] = "Delete"
+    """What happens to what goes. Quarantine: it is moved into `.housekeeper/quarantine` of the volume, from where it
+    can be restored; the room becomes free when it is purged."""
 
 
 class Report(Model):
@@ -182,6 +185,14 @@ class Pressure(Model):
     the volume, of the claim's capacity; for volumes that share a file system."""
 
 
+class Quarantine(Model):
+    """What becomes of files of rules with `action: Quarantine`."""
+
+    keep_for: Annotated[AnyDuration, between("1m", "10y")] = Duration(7, "d")
+    """How long they can be restored, from when they were moved. The first run in mode Enforce after that purges them.
+    What was promised to a quarantine when it was made is kept, even if this is shortened."""
+
+
 class CleanupPolicySpec(Model):
     """What is cleaned, when, and how carefully."""
 
@@ -195,6 +206,12 @@ class CleanupPolicySpec(Model):
             "is the claim that is cleaned; name another one, or leave report out: held plans are then kept on the "
             "target, below .housekeeper",
             field_path=".report.persistentVolumeClaim.claimName",
+        ),
+        Rule(
+            "!has(self.pressure) || self.rules.all(rule, rule.action != 'Quarantine')",
+            lambda self: self.pressure is None or all(rule.action != "Quarantine" for rule in self.rules),
+            "must be left out where a rule has action Quarantine: what is moved there frees no space",
+            field_path=".pressure",
         ),
     )
 
@@ -223,6 +240,8 @@ class CleanupPolicySpec(Model):
     """What the rules let go goes only while the volume is too full. Absent: it goes in any case."""
     brakes: Brakes = Field(default_factory=Brakes)
     """Limits on the whole plan."""
+    quarantine: Quarantine = Field(default_factory=Quarantine)
+    """What becomes of files of rules with `action: Quarantine`."""
     timeout: Timeout = Duration(1, "h")
     """Longest duration of one attempt."""
     pending_timeout: PendingTimeout = Duration(15, "m")

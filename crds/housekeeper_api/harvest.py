@@ -6,6 +6,7 @@ write less. A status that the API server refuses would be tried for ever, so wha
 
 from __future__ import annotations
 
+import datetime as dt
 import typing
 from collections.abc import Iterable
 from typing import Any
@@ -23,18 +24,32 @@ from housekeeper_api.maintenance_run import (
     CleanupResult,
     Decision,
     HealthResult,
+    RestoreResult,
     RunResult,
 )
 from housekeeper_api.quantities import format_bytes
 
 
 def run_result(harvested: result.Result) -> RunResult | None:
-    """`status.result` for what a worker reported; None if it reported neither a clean-up nor checks."""
+    """`status.result` for what a worker reported; None if it reported no clean-up, no checks and no restore."""
     if harvested.cleanup is not None:
         return RunResult(cleanup=_cleanup(harvested.cleanup))
     if harvested.checks is not None:
         return RunResult(health=HealthResult(checks=tuple(_checks(harvested.checks))))
+    if harvested.restore is not None:
+        return RunResult(restore=_restore(harvested.restore))
     return None
+
+
+def _restore(restore: result.Restoration) -> RestoreResult:
+    return RestoreResult(
+        restored=_count(restore.restored),
+        bytes_restored=_count(restore.bytes_restored),
+        conflicts=_count(restore.conflicts),
+        directories_made=_count(restore.directories_made),
+        errors=tuple(_text(error, 256) for error in _items(restore.errors)[:MAX_ERRORS]),
+        error_count=_count(restore.error_count),
+    )
 
 
 def _cleanup(cleanup: result.Cleanup) -> CleanupResult:
@@ -56,6 +71,11 @@ def _cleanup(cleanup: result.Cleanup) -> CleanupResult:
         plan_stored=_text(cleanup.plan_stored, 512) or None,
         notes=tuple(_text(note, 256) for note in _items(cleanup.notes)[:MAX_NOTES]),
         sample=tuple(_decisions(cleanup.sample))[:MAX_SAMPLE],
+        quarantined=_count(cleanup.quarantined),
+        bytes_quarantined=_count(cleanup.bytes_quarantined),
+        restorable_until=_time(cleanup.restorable_until),
+        purged=_count(cleanup.purged),
+        bytes_purged=_count(cleanup.bytes_purged),
         audit=_audit(cleanup.audit),
     )
 
@@ -71,6 +91,14 @@ def _audit(audit: result.AuditReport | None) -> Audit | None:
         complete=audit.complete is True,
         unrecorded=_count(audit.unrecorded),
     )
+
+
+def _time(text: Any) -> dt.datetime | None:
+    try:
+        moment = dt.datetime.fromisoformat(_text(text, 40))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None and 1970 < moment.year < 9000 else None
 
 
 def _counts(counted: Any) -> dict[str, int]:

@@ -17,7 +17,9 @@ from housekeeper_api.fields.values import (
     CamelCase,
     Clipped,
     Count,
+    Glob,
     Message,
+    ObjectName,
     PolicyName,
     ShortMessage,
     StatusName,
@@ -74,16 +76,45 @@ class MaintenanceRunSpec(Model):
             reason="FieldValueForbidden",
         ),
         Rule(
+            "!has(self.approve) || self.action == 'Run'",
+            lambda self: self.approve is None or self.action == "Run",
+            "is only for action: Run; a Restore has no plan",
+            field_path=".approve",
+            reason="FieldValueForbidden",
+        ),
+        Rule(
             "!has(self.approve) || !has(self.mode) || self.mode == 'Enforce'",
             lambda self: self.approve is None or self.mode != "DryRun",
             "is carried out in mode Enforce; leave out mode, or the approval",
             field_path=".approve",
             reason="FieldValueForbidden",
         ),
+        Rule(
+            "self.action != 'Restore' || has(self.restoreOf)",
+            lambda self: self.action != "Restore" or self.restore_of is not None,
+            "is needed for a Restore: the run whose quarantine comes back",
+            field_path=".restoreOf",
+            reason="FieldValueRequired",
+        ),
+        Rule(
+            "self.action == 'Restore' || !has(self.restoreOf) && size(self.restorePaths) == 0",
+            lambda self: self.action == "Restore" or (self.restore_of is None and not self.restore_paths),
+            "restoreOf and restorePaths are only for action: Restore",
+            field_path=".action",
+        ),
+        Rule(
+            "self.action != 'Restore' || self.policyRef.kind == 'CleanupPolicy'",
+            lambda self: self.action != "Restore" or self.policy_ref.kind == "CleanupPolicy",
+            "Restore needs a CleanupPolicy, which names the volume",
+            field_path=".policyRef",
+        ),
     )
     transitions: ClassVar[tuple[TransitionRule, ...]] = (
+        _unchanged("action"),
         _unchanged("policyRef"),
         _unchanged("mode", optional=True),
+        _unchanged("restoreOf", optional=True),
+        _unchanged("restorePaths"),
         _unchanged("trigger"),
         _unchanged("ttl"),
         TransitionRule(
@@ -98,11 +129,18 @@ class MaintenanceRunSpec(Model):
         ),
     )
 
+    action: Literal["Run", "Restore"] = "Run"
+    """Run: carry the policy out. Restore: bring back what a run of it quarantined; the policy then only says on which
+    volume and in which pod."""
     policy_ref: PolicyReference
     """What is carried out."""
+    restore_of: ObjectName | None = None
+    """Of a Restore: name of the MaintenanceRun whose quarantine comes back. The run itself may be gone."""
+    restore_paths: Annotated[tuple[Glob, ...], Field(max_length=16), ATOMIC_LIST] = ()
+    """Of a Restore: globs of what comes back, over the path below the root. Empty: everything."""
     mode: Literal["DryRun", "Enforce"] | None = None
     """Overrides the policy's mode. A run may be a dry run of an enforcing policy, never the other way round. Absent:
-    the policy's."""
+    the policy's; of a Restore, Enforce whatever the policy says."""
     cancel: bool = False
     """True ends the run as soon as possible. It cannot be taken back."""
     approve: PlanDigest | None = None
@@ -231,6 +269,16 @@ class CleanupResult(StatusModel):
     """Some of the decisions."""
     audit: Audit | None = None
     """Where the audit is. Absent where there is none."""
+    quarantined: Count = 0
+    """Files moved into the quarantine; they are not in `removed`."""
+    bytes_quarantined: Count = 0
+    """Allocated bytes of what was quarantined, which are not free yet."""
+    restorable_until: Timestamp | None = None
+    """Until then at least, what was quarantined can be restored, and the run is not removed. Absent if nothing was."""
+    purged: Count = 0
+    """Files that were in quarantine long enough and went for good; they are not in `removed`."""
+    bytes_purged: Count = 0
+    """Allocated bytes of what was purged."""
 
 
 class HealthResult(StatusModel):
@@ -240,6 +288,23 @@ class HealthResult(StatusModel):
     """Each check's result."""
 
 
+class RestoreResult(StatusModel):
+    """Result of a Restore. In a dry run, what would have been done."""
+
+    restored: Count
+    """Files that are where they were."""
+    bytes_restored: Count
+    """Allocated bytes of them."""
+    conflicts: Count = 0
+    """Files that stay in quarantine because something else is at their place now. Nothing is ever overwritten."""
+    directories_made: Count = 0
+    """Directories that were gone and were made again."""
+    errors: Annotated[tuple[ShortMessage, ...], Field(max_length=MAX_ERRORS), ATOMIC_LIST] = ()
+    """The first errors and conflicts, each with the path and what to do."""
+    error_count: Count = 0
+    """Number of all errors, without the conflicts."""
+
+
 class RunResult(StatusModel):
     """What came out. At most one member is set."""
 
@@ -247,6 +312,8 @@ class RunResult(StatusModel):
     """Of a CleanupPolicy."""
     health: HealthResult | None = None
     """Of a HealthCheck."""
+    restore: RestoreResult | None = None
+    """Of a Restore."""
 
 
 class MaintenanceRunStatus(StatusModel):

@@ -59,6 +59,7 @@ def cleanup_task(
             approve=approve,
             report=_report(policy),
             report_keep_seconds=None if spec.report is None else spec.report.keep_for.seconds,
+            quarantine_seconds=spec.quarantine.keep_for.seconds,
         ),
     )
 
@@ -94,6 +95,23 @@ def _report(policy: CleanupPolicy) -> str | None:
     return names.REPORT_MOUNT if report.path is None else f"{names.REPORT_MOUNT}/{report.path}"
 
 
+def restore_task(
+    policy: CleanupPolicy, *, run: str, attempt: int, mode: task.Mode, of: str, paths: tuple[str, ...]
+) -> task.Task:
+    """The task of one attempt at bringing back what the run `of` quarantined on the volume of a policy."""
+    spec, metadata = policy.spec, policy.metadata
+    return task.Task(
+        run=run,
+        namespace=metadata.namespace,
+        policy=metadata.name,
+        attempt=attempt,
+        mode=mode,
+        time_zone=spec.time_zone,
+        timeout_seconds=spec.timeout.seconds,
+        restore=task.Restore(root=names.TARGET_MOUNT, run=of, namespace=metadata.namespace, paths=paths),
+    )
+
+
 def _rule(rule: CleanupRule) -> task.Rule:
     return task.Rule(
         name=rule.name,
@@ -106,6 +124,7 @@ def _rule(rule: CleanupRule) -> task.Rule:
         keep_per_group=tuple(task.GroupKeep(dict(one.match), _keep(one.keep)) for one in rule.keep_per_group),
         min_size=_whole_bytes(rule.select.min_size, ROUND_CEILING),
         max_size=_whole_bytes(rule.select.max_size, ROUND_FLOOR),
+        action=rule.action,
     )
 
 

@@ -76,6 +76,34 @@ class Cleanup:
     sample: tuple[dict[str, str], ...] = ()
     """At most 20 decisions: path, decision (Keep | Remove), reason."""
     audit: AuditReport | None = None
+    quarantined: int = 0
+    """Files moved into the quarantine; in a dry run, files that would be. They are not in `removed`."""
+    bytes_quarantined: int = 0
+    """Allocated bytes of them, which are not free yet. A hard-linked file counts once."""
+    restorable_until: str | None = None
+    """RFC 3339: until then at least what was quarantined can be restored. None if nothing was."""
+    purged: int = 0
+    """Files that went for good, because they were in quarantine long enough. They are not in `removed`."""
+    bytes_purged: int = 0
+    """Allocated bytes of them; a hard-linked file counts with its last link."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Restoration:
+    """Counters of a restore. In a dry run, of what would be done."""
+
+    restored: int = 0
+    """Files that are where they were."""
+    bytes_restored: int = 0
+    """Allocated bytes of them."""
+    conflicts: int = 0
+    """Files that stay in quarantine because something else is at their place now."""
+    directories_made: int = 0
+    """Directories that were gone and were made again."""
+    errors: tuple[str, ...] = ()
+    """At most 5, each at most 256 characters, each with the path and what to do; conflicts among them."""
+    error_count: int = 0
+    """All errors, conflicts not counted."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -101,6 +129,7 @@ class Result:
     duration_seconds: float
     cleanup: Cleanup | None = None
     checks: tuple[CheckReport, ...] | None = None
+    restore: Restoration | None = None
     truncated: bool = False
     """Something was left out to stay below `MAX_BYTES`; the log has all of it."""
     schema_version: int = SCHEMA_VERSION
@@ -128,6 +157,7 @@ class Result:
         try:
             cleanup = data.get("cleanup")
             checks = data.get("checks")
+            restore = data.get("restore")
             return cls(
                 outcome=data["outcome"],
                 message=str(data["message"]),
@@ -135,6 +165,7 @@ class Result:
                 duration_seconds=float(data["durationSeconds"]),
                 cleanup=None if cleanup is None else _cleanup(cleanup),
                 checks=None if checks is None else tuple(CheckReport(**_members(CheckReport, c)) for c in checks),
+                restore=None if restore is None else Restoration(**_members(Restoration, restore)),
                 truncated=bool(data.get("truncated", False)),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -199,6 +230,12 @@ def _shorter(result: Result) -> Any:
         cleanup = dataclasses.replace(base.cleanup, sample=(), errors=(), notes=_short(base.cleanup.notes))
         base = dataclasses.replace(base, cleanup=cleanup)
         yield base
+    if base.restore is not None:
+        for errors in (1, 0):
+            base = dataclasses.replace(
+                base, restore=dataclasses.replace(base.restore, errors=base.restore.errors[:errors])
+            )
+            yield base
     if base.checks is not None:
         for width in (64, 24, 0):
             checks = tuple(dataclasses.replace(check, message=check.message[:width]) for check in base.checks)

@@ -21,6 +21,7 @@ CheckType = Literal["Memory", "CPU", "Filesystem"]
 TimeSource = Literal["ModificationTime", "AccessTime", "ChangeTime", "BirthTime", "Name"]
 PressureOf = Literal["FileSystem", "Claim"]
 OnTrip = Literal["Hold", "Fail"]
+Action = Literal["Delete", "Quarantine"]
 
 
 class TaskError(ValueError):
@@ -84,6 +85,8 @@ class Rule:
     keep: Keep | None = None
     keep_per_group: tuple[GroupKeep, ...] = ()
     """The first that matches a group replaces `keep` for it."""
+    action: Action = "Delete"
+    """What happens to what goes."""
     min_size: int | None = None
     """Bytes; a file of fewer is not selected."""
     max_size: int | None = None
@@ -162,6 +165,22 @@ class Cleanup:
     """A file, relative to `root`, without which this is not the right volume: nothing is looked at."""
     processes: int = 0
     """How many processes work at it; 0: as many as there are processors for the pod."""
+    quarantine_seconds: float | None = None
+    """How long what was quarantined can be restored. None: nothing is quarantined, nor purged."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Restore:
+    """What to bring back: what one run quarantined, to where it was."""
+
+    root: str
+    """Where the volume is mounted, absolute."""
+    run: str
+    """Name of the run, or of one quarantine of it."""
+    namespace: str | None = None
+    """Only quarantines of runs of this namespace; None: of any."""
+    paths: tuple[str, ...] = ()
+    """Globs over the path below the root; none: everything."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -196,7 +215,7 @@ class Health:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Task:
-    """One attempt of one run. Exactly one of `cleanup` and `health` is set."""
+    """One attempt of one run. Exactly one of `cleanup`, `health` and `restore` is set."""
 
     run: str
     """Name of the MaintenanceRun."""
@@ -209,6 +228,7 @@ class Task:
     timeout_seconds: float
     cleanup: Cleanup | None = None
     health: Health | None = None
+    restore: Restore | None = None
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
@@ -231,8 +251,8 @@ class Task:
                 "operator and worker image are of different releases"
             )
         task: Task = _decode(cls, data, "task")
-        if (task.cleanup is None) == (task.health is None):
-            raise TaskError("task: exactly one of cleanup and health must be set")
+        if sum(member is not None for member in (task.cleanup, task.health, task.restore)) != 1:
+            raise TaskError("task: exactly one of cleanup, health and restore must be set")
         return task
 
 

@@ -16,7 +16,7 @@ from housekeeper_api.errors import InvalidResource
 from housekeeper_api.health_check import HealthCheck
 from housekeeper_api.task import Mode, PastRun
 from housekeeper_operator.decisions.step import PolicyView
-from housekeeper_operator.decisions.views import EPOCH, Object, parse_time, target_name
+from housekeeper_operator.decisions.views import EPOCH, Object, RunView, parse_time, target_name
 from housekeeper_operator.desired.pod import Mount, WorkerImage, build_pod_template
 
 Model = CleanupPolicy | HealthCheck
@@ -114,6 +114,15 @@ class Policy:
     def needs_capacity(self) -> bool:
         """Whether its task says how large its claim is."""
         return isinstance(self.model, CleanupPolicy) and resolve.needs_capacity(self.model)
+
+    def task_of(self, run: RunView, mode: Mode, status: Object, capacity: int | None = None) -> str:
+        """The task of the current attempt of a run, as JSON. `status` and `capacity` as for `task`."""
+        attempt = max(1, run.attempt)
+        if run.restores and isinstance(self.model, CleanupPolicy):
+            return resolve.restore_task(
+                self.model, run=run.name, attempt=attempt, mode=mode, of=run.restore_of, paths=run.restore_paths
+            ).to_json()
+        return self.task(run.name, attempt, mode, run.approve, status, capacity)
 
     def task(
         self, run: str, attempt: int, mode: Mode, approve: str | None, status: Object, capacity: int | None = None

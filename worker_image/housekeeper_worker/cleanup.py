@@ -20,6 +20,7 @@ from housekeeper_worker.errors import AuditLost
 from housekeeper_worker.judgement import Judge
 from housekeeper_worker.logs import log, timestamp
 from housekeeper_worker.preparation import check_clock, check_marker, without_marker
+from housekeeper_worker.quarantine.acting import moving, purge
 from housekeeper_worker.relief import Relief
 from housekeeper_worker.retention.candidates import Candidates
 from housekeeper_worker.retention.decide import ALWAYS, Lines, Verdict
@@ -123,6 +124,7 @@ def clean(
             if relief is not None:
                 relief.conclude(tally, planned=len(plan), dry_run=True)
         elif complete:
+            act = moving(task, what, root, now_ns)
             read_before = item_times.access_lines(what.rules, [line.old_before for line in each])
             removal = Removal(
                 root,
@@ -135,19 +137,24 @@ def clean(
                 team,
                 accessed_before=read_before,
                 gauge=None if relief is None else relief.gauge,
+                act=act if act.rules else None,
                 at_once=at_once,
             )
             try:
                 if dry_run:
                     removal.rehearse()
                 else:
-                    removal.carry_out()
+                    with act:
+                        removal.carry_out()
                     if approved and stop.reason is None and not tally.stopped_by_fault:
                         judge.forget_approved()
+                    purge(task, what, root, act.name, now_ns, tally, audit, stop)
                 if relief is not None:
                     relief.conclude(tally, planned=len(plan), dry_run=dry_run)
             except AuditLost as error:
                 lost = str(error)
+            if tally.quarantined and not dry_run:
+                tally.restorable_until = act.restorable_until
         outcome = report.cleanup_outcome(tally, stop=stop.reason, held=held, lost=lost, on_trip=what.brakes.on_trip)
         planned = len(plan) + tally.verdicts[Verdict.SPARED]
         advice = report.settling_advice(tally, planned=planned, settle=settle, fs_group=what.fs_group)

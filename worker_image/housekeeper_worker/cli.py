@@ -207,6 +207,26 @@ def verify_audit(
 
 
 @app.command()
+def restore(
+    root: _Root,
+    run: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="A run, or one quarantine of it. Without: list them.")
+    ] = None,
+    paths: Annotated[
+        list[str] | None, typer.Option("--path", metavar="GLOB", help="Only what this takes; may be given again.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would come back.")] = False,
+    output: _Output = Output.TABLE,
+    audit: Annotated[str | None, typer.Option("--audit", metavar="FILE", help="Append the audit to this file.")] = None,
+) -> None:
+    """Put back what a run quarantined, or list what can be put back. Nothing is ever overwritten."""
+    from housekeeper_worker import commands  # noqa: PLC0415
+
+    as_json = output is Output.JSON
+    commands.restore(run, root, paths=paths or [], dry_run=dry_run, as_json=as_json, audit=audit)
+
+
+@app.command()
 def simulate(
     policy: _Policy,
     items: Annotated[

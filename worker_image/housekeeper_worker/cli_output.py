@@ -188,6 +188,7 @@ def print_run_table(result: Result) -> None:
             ("selected", str(done.matched)),
             ("would remove" if result.mode == "DryRun" else "removed", str(done.removed)),
             ("freed", format_bytes(done.bytes_freed) + freed),
+            *_quarantine_rows(result),
             *((f"stayed: {why}", str(count)) for why, count in done.skipped.items()),
             ("plan", done.plan_digest),
             *((("plan stored", done.plan_stored),) if done.plan_stored else ()),
@@ -209,6 +210,47 @@ def print_facts(facts: Mapping[str, Any], sentence: str, *, as_json: bool) -> No
             table.add_row(name, plain(value if isinstance(value, str) else json.dumps(value)))
     console.print(table)
     console.print(plain(sentence), soft_wrap=True)
+
+
+def _quarantine_rows(result: Result) -> Iterator[tuple[str, str]]:
+    if (done := result.cleanup) is None:
+        return
+    if done.quarantined:
+        verb = "would quarantine" if result.mode == "DryRun" else "quarantined"
+        until = f", until {done.restorable_until}" if done.restorable_until else ""
+        yield verb, f"{done.quarantined} ({format_bytes(done.bytes_quarantined)}{until})"
+    if done.purged:
+        yield "purged", f"{done.purged} ({format_bytes(done.bytes_purged)})"
+
+
+def print_restore_table(result: Result) -> None:
+    """The result of a restore."""
+    console, table = table_of("", "")
+    table.show_header = False
+    if (done := result.restore) is not None:
+        for name, value in (
+            ("would restore" if result.mode == "DryRun" else "restored", done.restored),
+            ("in quarantine still: conflicts", done.conflicts),
+            ("directories made", done.directories_made),
+        ):
+            table.add_row(name, str(value))
+        console.print(table)
+        for error in done.errors:
+            console.print(plain(f"stays: {error}"), style="red", soft_wrap=True)
+    console.print(plain(f"{result.outcome}: {result.message}"), soft_wrap=True)
+
+
+def print_restorable(found: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
+    """What can be restored, a line each, the oldest first."""
+    if as_json:
+        sys.stdout.write(f"{json.dumps({'quarantines': found})}\n")
+        return
+    console, table = table_of("Quarantine", "Run", "Policy", "Time", "Until", "Items", "Size")
+    for one in found:
+        size = format_bytes(int(str(one["bytes"])))
+        cells = (*(str(one[key]) for key in ("quarantine", "run", "policy", "time", "until", "items")), size)
+        table.add_row(*map(plain, cells))
+    console.print(table)
 
 
 def print_checks_table(checks: tuple[CheckReport, ...], result: Result) -> None:

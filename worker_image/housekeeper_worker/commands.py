@@ -13,11 +13,12 @@ import os
 import shlex
 import sys
 import time
+from typing import Final
 
 from housekeeper_api.durations import Duration
 from housekeeper_api.quantities import parse_quantity
 from housekeeper_api.result import Result
-from housekeeper_api.task import Cleanup, Health, Mode, Task, TaskError
+from housekeeper_api.task import Cleanup, Health, Mode, Restore, Task, TaskError
 from housekeeper_worker import cli_output, last_run, past_runs, policy_file, quick_rules, report
 from housekeeper_worker.audit import Audit
 from housekeeper_worker.audit.destination import appended_audit
@@ -26,6 +27,9 @@ from housekeeper_worker.ending import finish
 from housekeeper_worker.errors import InvalidItems
 from housekeeper_worker.quick_rules import QuickRules
 from housekeeper_worker.stop import stopping_on_signals
+
+_RESTORE_SECONDS: Final = 7 * 86_400.0
+"""No policy says how long a restore may take, and a person is there to stop it."""
 
 
 def plan(
@@ -150,6 +154,32 @@ def plans(root: str, digest: str | None, *, as_json: bool) -> None:
 
         listing.show(root, digest, now_ns=time.time_ns(), as_json=as_json)
         return report.failure("Succeeded", "listed", mode="", seconds=0)
+
+    finish(act, as_json=as_json)
+
+
+def restore(run: str | None, root: str, *, paths: list[str], dry_run: bool, as_json: bool, audit: str | None) -> None:
+    """Put back what a run quarantined; without a run, print what can be put back. Ends the process."""
+    from housekeeper_worker import restore as restoring  # noqa: PLC0415 - for this command only
+
+    def act() -> Result:
+        there = restoring.restorable(root) if run in {None, policy_file.RUN_NAME} else []
+        if run is None:
+            cli_output.print_restorable([restoring.told(one) for one in there], as_json=as_json)
+            return report.failure("Succeeded", "listed", mode="DryRun", seconds=0)
+        same = [one.name for one in there if one.run == run]
+        if len(same) > 1:
+            raise TaskError(f"{run} is every run of the command line; name one quarantine: {', '.join(same)}")
+        what = Restore(root=root, run=run, paths=tuple(paths))
+        mode: Mode = "DryRun" if dry_run else "Enforce"
+        task = Task(policy_file.RUN_NAME, "", "", 1, mode, "Etc/UTC", _RESTORE_SECONDS, restore=what)
+        with appended_audit(audit, task.run) as written, stopping_on_signals(task.timeout_seconds) as stop:
+            result = restoring.restore(task, what, stop=stop, audit=written)
+        if as_json:
+            cli_output.print_result_json(result)
+        else:
+            cli_output.print_restore_table(result)
+        return result
 
     finish(act, as_json=as_json)
 

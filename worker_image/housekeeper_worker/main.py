@@ -68,11 +68,17 @@ def perform(task: Task, stop: Stop) -> Result:
         now_ns = time.time_ns()
         with opened_audit(task, task.cleanup, now_ns) as audit:
             return clean(task, task.cleanup, now_ns=now_ns, stop=stop, audit=audit)
+    if task.restore is not None:
+        from housekeeper_worker.audit.destination import logged_audit  # noqa: PLC0415
+        from housekeeper_worker.restore import restore  # noqa: PLC0415
+
+        with logged_audit(task.run) as audit:
+            return restore(task, task.restore, stop=stop, audit=audit)
     if task.health is not None:
         from housekeeper_worker.health import examine  # noqa: PLC0415 - psutil is half of a cold start
 
         return examine(task, task.health, stop=stop)
-    raise TaskError("task: neither cleanup nor health is set")
+    raise TaskError("task: neither cleanup nor health nor restore is set")
 
 
 def _read(path: str) -> Task:

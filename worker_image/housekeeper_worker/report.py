@@ -47,7 +47,7 @@ def cleanup_outcome(
         return stop
     if held is not None:
         return "Held" if on_trip == "Hold" else "Failed"
-    if tally.stayed and not tally.removed and set(tally.stayed) <= _NOBODY_COULD:
+    if tally.stayed and not tally.done and set(tally.stayed) <= _NOBODY_COULD:
         return "CouldNotRun"
     if tally.stopped_by_fault:
         return "Failed"
@@ -72,7 +72,7 @@ def cleanup_message(
     """
     done = (
         f"{'would remove' if dry_run else 'removed'} {tally.removed} of {tally.matched} selected files "
-        f"({format_bytes(tally.bytes_freed)}); {tally.scanned} scanned"
+        f"({format_bytes(tally.bytes_freed)}); {_quarantine(tally, dry_run=dry_run)}{tally.scanned} scanned"
     )
     parts = {
         "TimedOut": f"time was up after {timeout:g} s: {done}; raise spec.timeout, or let it go on at the next run",
@@ -100,6 +100,18 @@ def cleanup_message(
     if advice:
         sentences.append(advice)
     return shortened("; ".join(sentences))
+
+
+def _quarantine(tally: Tally, *, dry_run: bool) -> str:
+    """What went into quarantine and out of it for good; empty if nothing did."""
+    told = ""
+    if tally.quarantined:
+        verb = "would quarantine" if dry_run else "quarantined"
+        until = f", to be restored until {tally.restorable_until}" if tally.restorable_until else ""
+        told = f"{verb} {tally.quarantined} ({format_bytes(tally.bytes_quarantined)}{until}); "
+    if tally.purged:
+        told += f"purged {tally.purged} from quarantine ({format_bytes(tally.bytes_purged)}); "
+    return told
 
 
 def settling_advice(tally: Tally, *, planned: int, settle: str, fs_group: int | None) -> str:
@@ -147,6 +159,11 @@ def cleanup_result(tally: Tally, *, outcome: Outcome, message: str, mode: str, s
             plan_stored=tally.plan_stored,
             sample=tuple(tally.sample),
             notes=_notes(tally),
+            quarantined=tally.quarantined,
+            bytes_quarantined=tally.bytes_quarantined,
+            restorable_until=tally.restorable_until,
+            purged=tally.purged,
+            bytes_purged=tally.bytes_purged,
         ),
     )
 

@@ -31,6 +31,19 @@ _SAMPLES: Final = {
 _ODD: Final = {Verdict.FUTURE, Verdict.UNPARSABLE}
 """Of these the first is named in a note, whatever else is shown."""
 MAX_SAMPLES: Final = 20
+_SUMS: Final = (
+    "scanned",
+    "matched",
+    "removed",
+    "bytes_freed",
+    "quarantined",
+    "bytes_quarantined",
+    "held",
+    "directories",
+    "mounts",
+    "others",
+)
+"""What several processes count each for itself."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -47,6 +60,12 @@ class Tally:
     planned_bytes: int = 0
     plan_stored: str = ""
     """Where the plan waits for approval; empty if it does not."""
+    quarantined: int = 0
+    bytes_quarantined: int = 0
+    restorable_until: str | None = None
+    """RFC 3339; None if nothing was quarantined."""
+    purged: int = 0
+    bytes_purged: int = 0
     notes: list[str] = dataclasses.field(default_factory=list)
     """Sentences for the result that are no errors."""
     verdicts: Counter[Verdict] = dataclasses.field(default_factory=Counter)
@@ -84,13 +103,18 @@ class Tally:
     """Why no further removal was tried, as a sentence; empty if none stopped the run."""
 
     @property
+    def done(self) -> int:
+        """Planned files that went, in whatever way."""
+        return self.removed + self.quarantined
+
+    @property
     def error_count(self) -> int:
         """All errors, listed or not."""
         return self.faults.total()
 
     def merge(self, other: Tally) -> None:
         """Add what another process counted. Examples of both are kept as far as there is room."""
-        for name in ("scanned", "matched", "removed", "bytes_freed", "held", "directories", "mounts", "others"):
+        for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("verdicts", "stayed", "protected", "use"):
             getattr(self, name).update(getattr(other, name))

@@ -77,6 +77,10 @@ class LastRun(StatusModel):
     """Allocated bytes of what was removed."""
     freed: Annotated[str, Field(max_length=16)] | None = None
     """The same for people, such as 2.2 MiB."""
+    quarantined: Count | None = None
+    """Files moved into the quarantine."""
+    purged: Count | None = None
+    """Files that were in quarantine long enough and went for good."""
     errors: Count | None = None
     """Number of errors."""
     duration_seconds: Count | None = None
@@ -104,9 +108,9 @@ class CleanupTotals(StatusModel):
     failures: Count = 0
     """Runs that did not succeed."""
     removed: Count = 0
-    """Files removed; dry runs do not count."""
+    """Files removed, and files purged from quarantine; dry runs do not count."""
     bytes_freed: Count = 0
-    """Allocated bytes of what was removed; dry runs do not count."""
+    """Allocated bytes of what was removed or purged; dry runs do not count."""
 
 
 class HealthTotals(StatusModel):

@@ -16,13 +16,16 @@ def surplus(
 
     Kept are the newest `succeeded` good ones, the newest `failed` that failed, and as many that were skipped or
     cancelled, so that a policy whose slots are skipped for a while does not lose sight of its failures; and none longer
-    than `ttl` after its end.
+    than `ttl` after its end. A run whose quarantine can still be restored is kept besides, for as long as it can.
     """
     kept: list[datetime] = []
     remove: list[RunView] = []
     room = {"good": succeeded, "failed": failed, "idle": failed}
     ended = [run for run in runs if run.terminal and run.recorded]
     for run in sorted(ended, key=lambda item: (item.completed or item.created, item.name), reverse=True):
+        if run.restorable_until is not None and now < run.restorable_until:
+            kept.append(run.restorable_until)
+            continue
         due = (run.completed or run.created) + ttl
         drawer = "good" if run.state in GOOD_STATES else "idle" if run.state in IDLE_STATES else "failed"
         room[drawer] -= 1

@@ -127,7 +127,7 @@ def _new(run: RunView, policy: PolicyView | None, job: JobView | None, now: date
 
 def less_dry(run: RunView, policy: PolicyView) -> Decision | None:
     """The end of a run that would remove something although its policy is dry; None where that is not so."""
-    if policy.mode != "DryRun" or (run.mode != "Enforce" and run.approve is None):
+    if run.restores or policy.mode != "DryRun" or (run.mode != "Enforce" and run.approve is None):
         return None
     message = (
         f"{run.policy_kind} {run.policy} is in mode DryRun, and a run is never less dry than its policy. "

@@ -17,6 +17,8 @@ from housekeeper_operator.decisions.views import Object, PodView, RunView, forma
 
 MAX_ATTEMPT_MESSAGE = 512
 MAX_PODS = 10
+_DONE = ("removed", "bytesFreed", "quarantined", "bytesQuarantined", "purged", "bytesPurged")
+_RESTORED = ("restored", "bytesRestored", "directoriesMade")
 QUEUED_MESSAGE = "Waits for admission."
 _TOLD_IN_QUEUE: Final = frozenset({RunState.SKIPPED, RunState.CANCELLED, RunState.FAILED})
 """States whose cause `status.queue` goes on telling where the run ended without an attempt."""
@@ -170,13 +172,20 @@ def _pods(pods: Iterable[PodView]) -> list[Object]:
 
 
 def _with_earlier(before: Object, result: Object, status: Object) -> Object:
-    """`result` with what earlier attempts of the run removed: an attempt that follows one that failed half-way does not
-    see those files any more, and they were removed all the same."""
+    """`result` with what earlier attempts of the run did: an attempt that follows one that failed half-way does not see
+    those files any more, and they were removed, quarantined or restored all the same."""
+    if (first := before.get("restore")) and (second := result.get("restore")) and status.get("mode") == "Enforce":
+        return {**result, "restore": {**second, **_sums(first, second, _RESTORED)}}
     earlier, cleanup = before.get("cleanup"), result.get("cleanup")
     if not earlier or not cleanup or status.get("mode") != "Enforce":
         return result
-    removed = {member: cleanup.get(member, 0) + earlier.get(member, 0) for member in ("removed", "bytesFreed")}
-    return {**result, "cleanup": {**cleanup, **removed, "freed": format_bytes(removed["bytesFreed"])}}
+    done = _sums(earlier, cleanup, _DONE)
+    until = {member: value for member in ("restorableUntil",) if (value := cleanup.get(member) or earlier.get(member))}
+    return {**result, "cleanup": {**cleanup, **done, **until, "freed": format_bytes(done["bytesFreed"])}}
+
+
+def _sums(first: Object, second: Object, members: Iterable[str]) -> dict[str, int]:
+    return {member: first.get(member, 0) + second.get(member, 0) for member in members}
 
 
 def _replacing(before: Object, after: Object) -> Object:

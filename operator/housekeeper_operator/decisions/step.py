@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from housekeeper_api.conditions import RunState
 from housekeeper_api.task import Mode
 from housekeeper_operator.decisions.outcome import Outcome
-from housekeeper_operator.decisions.views import PodView
+from housekeeper_operator.decisions.views import PodView, RunView
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,6 +62,11 @@ class Decision:
 def effective_mode(run_mode: str | None, policy_mode: str) -> Mode:
     """The drier of both."""
     return "Enforce" if policy_mode == "Enforce" and run_mode != "DryRun" else "DryRun"
+
+
+def mode_of_run(run: RunView, policy_mode: str) -> Mode:
+    """The mode in which a run is carried out. A restore is what a person asked for, whatever the policy's mode is."""
+    return effective_mode(run.mode, "Enforce" if run.restores else policy_mode)
 
 
 def failed(reason: str, message: str) -> Decision:

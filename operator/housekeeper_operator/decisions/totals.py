@@ -59,11 +59,14 @@ def count_run(status: Object, view: RunView, run: Object) -> Object:
 
     Skipped and cancelled runs are told (`lastSkip`, `lastRun`) and enter no total. A superseded one is told by the run
     that superseded it. A dry run removes nothing, so it adds nothing to `removed` and `bytesFreed`.
+    A restore is no run of the policy: it stands on its own record alone.
     """
     counted = list(status.get("recordedRuns") or ())
     if view.uid in counted:
         return status
     after = {**status, "recordedRuns": [*counted, view.uid]}
+    if view.restores:
+        return after
     ended = format_time(view.completed or view.created)
     if view.state is RunState.SKIPPED:
         skip = {
@@ -124,12 +127,23 @@ def none_of(kind: str) -> Object:
 
 
 def removed_and_freed(run: Object) -> tuple[int, int]:
-    """Files removed and allocated bytes freed by a run; zeros for a dry run, a check, or a lost result."""
+    """Files removed and allocated bytes freed by a run, out of quarantine too.
+
+    Zeros for a dry run, a check, or a lost result. What went into quarantine is neither removed nor free yet.
+    """
     status = run.get("status") or {}
     cleanup = (status.get("result") or {}).get("cleanup")
     if not cleanup or status.get("mode") != "Enforce":
         return 0, 0
-    return int(cleanup.get("removed", 0)), int(cleanup.get("bytesFreed", 0))
+    removed = int(cleanup.get("removed", 0)) + int(cleanup.get("purged", 0))
+    return removed, int(cleanup.get("bytesFreed", 0)) + int(cleanup.get("bytesPurged", 0))
+
+
+def quarantined(run: Object) -> int:
+    """Files that a run moved into quarantine; 0 for a dry run."""
+    status = run.get("status") or {}
+    cleanup = (status.get("result") or {}).get("cleanup") or {}
+    return int(cleanup.get("quarantined", 0)) if status.get("mode") == "Enforce" else 0
 
 
 def last_run(view: RunView, run: Object) -> Object:
@@ -145,7 +159,7 @@ def last_run(view: RunView, run: Object) -> Object:
     }
     if view.policy_kind == "CleanupPolicy":
         summary["mode"] = status.get("mode", "DryRun")
-        for member in ("scanned", "matched", "removed", "bytesFreed"):
+        for member in ("scanned", "matched", "removed", "bytesFreed", "quarantined", "purged"):
             summary[member] = int(cleanup.get(member, 0))
         if "planned" in cleanup:
             summary["planned"] = int(cleanup["planned"])

@@ -261,6 +261,13 @@ class RunView:
     """Mode in which it was carried out, or empty."""
     digest: str
     """Of the plan of the last attempt that told one, or empty."""
+    restores: bool
+    """Whether it brings back what another run quarantined."""
+    restore_of: str
+    """Name of that run, or empty."""
+    restore_paths: tuple[str, ...]
+    restorable_until: datetime | None
+    """Until when what it quarantined can be restored; None if it quarantined nothing."""
 
     @property
     def active(self) -> bool:
@@ -340,6 +347,10 @@ class RunView:
             queue_message=queue.get("message", ""),
             carried_mode=status.get("mode", ""),
             digest=((status.get("result") or {}).get("cleanup") or {}).get("planDigest", ""),
+            restores=spec.get("action") == "Restore",
+            restore_of=str(spec.get("restoreOf") or ""),
+            restore_paths=tuple(spec.get("restorePaths") or ()),
+            restorable_until=parse_time(((status.get("result") or {}).get("cleanup") or {}).get("restorableUntil")),
         )
 
 

@@ -14,7 +14,7 @@ from housekeeper_operator.context import Context
 from housekeeper_operator.decisions import lifecycle, run_status
 from housekeeper_operator.decisions.approval import Successor, successor_of
 from housekeeper_operator.decisions.run_status import Started
-from housekeeper_operator.decisions.step import Decision, effective_mode
+from housekeeper_operator.decisions.step import Decision, mode_of_run
 from housekeeper_operator.decisions.views import (
     JobView,
     Object,
@@ -174,7 +174,7 @@ class RunReconciler:
         """Make the suspended Job of an attempt, then say so. Twice is once: its name follows from the run."""
         kind, policy_object = found
         policy = policies.parse(kind, policy_object)
-        mode = effective_mode(view.mode, policy.mode)
+        mode = mode_of_run(view, policy.mode)
         template = policy.template(mode, worker_image(self._context))
         job = build_job(view, kind, template, attempt)
         try:
@@ -275,6 +275,8 @@ class RunReconciler:
         if job is not None:
             await self._mark_job(view, job)
         due = (view.completed or view.created) + policies.span(str(run["spec"].get("ttl") or "7d"))
+        if view.restorable_until is not None:
+            due = max(due, view.restorable_until)
         if self._context.now() < due:
             return due
         await self._context.cluster.delete(names.MAINTENANCE_RUN, view.namespace, view.name, uid=view.uid)

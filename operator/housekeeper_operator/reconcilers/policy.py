@@ -260,6 +260,7 @@ class PolicyReconciler:
                 duration=float(status.get("durationSeconds") or 0) if status.get("startTime") else None,
                 removed=removed,
                 freed=freed,
+                quarantined=totals.quarantined(run),
             )
         for kind, bad in ((ConditionType.READY, "False"), (ConditionType.HEALTHY, "False")):
             new = condition(obj, kind)

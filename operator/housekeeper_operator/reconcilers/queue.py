@@ -19,7 +19,7 @@ from housekeeper_operator.context import Context
 from housekeeper_operator.decisions import lifecycle, run_status
 from housekeeper_operator.decisions.admission import Entry, Verdict, admit
 from housekeeper_operator.decisions.run_status import Started
-from housekeeper_operator.decisions.step import Decision, effective_mode
+from housekeeper_operator.decisions.step import Decision, mode_of_run
 from housekeeper_operator.decisions.views import (
     JobView,
     Object,
@@ -201,7 +201,7 @@ class QueueReconciler:
         if view.cancel or stale:
             self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
             return _Start.REFUSED
-        mode = effective_mode(view.mode, policy.mode)
+        mode = mode_of_run(view, policy.mode)
         if view.approve is not None and mode != "Enforce":
             self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
             return _Start.REFUSED
@@ -210,7 +210,7 @@ class QueueReconciler:
             await self._replace(run, view, policy, job, template)
             return _Start.LATER
         capacity, status = await self._capacity(policy), found[1].get("status") or {}
-        task = policy.task(view.name, max(1, view.attempt), mode, view.approve, status, capacity)
+        task = policy.task_of(view, mode, status, capacity)
         patch = build_admission(view, job, template, task)
         try:
             await self._context.cluster.patch(

@@ -22,10 +22,12 @@ def observe_run(
     duration: float | None,
     removed: int,
     freed: int,
+    quarantined: int = 0,
 ) -> None:
     """Count one ended run.
 
-    `duration` is in seconds, None when no worker started; `removed` and `freed` (bytes) are those of Enforce only.
+    `duration` is in seconds, None when no worker started; `removed`, `freed` (bytes) and `quarantined` are those of
+    Enforce only.
     """
     metrics.runs.labels(kind, namespace, policy, result, trigger, mode).inc()
     if duration is not None:
@@ -33,6 +35,8 @@ def observe_run(
     if kind == "CleanupPolicy":
         metrics.removed_items.labels(namespace, policy).inc(removed)
         metrics.freed_bytes.labels(namespace, policy).inc(freed)
+        if quarantined:
+            metrics.quarantined_items.labels(namespace, policy).inc(quarantined)
 
 
 def show_last_success(

@@ -118,6 +118,11 @@ class Metrics:
             "Bytes of the items that runs in mode Enforce removed.",
             ("namespace", "policy"),
         )
+        self.quarantined_items = self._counter(
+            "housekeeper_quarantined_items_total",
+            "Items that runs in mode Enforce moved into quarantine. When they are purged they count as removed.",
+            ("namespace", "policy"),
+        )
         self.last_success = self._gauge(
             "housekeeper_last_success_timestamp_seconds",
             "When a run last succeeded, in seconds since the epoch.",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from housekeeper_api.harvest import run_result
 from housekeeper_api.maintenance_run import RunResult
-from housekeeper_api.result import AuditReport, CheckReport, Cleanup, Result, ResultError
+from housekeeper_api.result import AuditReport, CheckReport, Cleanup, Restoration, Result, ResultError
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(), max_size=20),
@@ -74,6 +75,11 @@ def test_what_a_worker_says_arrives_whole() -> None:
         notes=("the audit went to the log",),
         sample=({"path": "a.log", "decision": "Keep", "reason": "settling"},),
         audit=AuditReport("File", "shop/logs/run-a1.ndjson", 12, "ab" * 32, complete=False, unrecorded=3),
+        quarantined=5,
+        bytes_quarantined=4,
+        restorable_until="2026-11-29T03:00:00Z",
+        purged=3,
+        bytes_purged=2,
     )
     result = Result(outcome="Succeeded", message="m", mode="Enforce", duration_seconds=1.5, cleanup=cleanup)
     status = run_result(result)
@@ -104,8 +110,39 @@ def test_what_a_worker_says_arrives_whole() -> None:
                 "complete": False,
                 "unrecorded": 3,
             },
+            "quarantined": 5,
+            "bytesQuarantined": 4,
+            "restorableUntil": "2026-11-29T03:00:00Z",
+            "purged": 3,
+            "bytesPurged": 2,
         }
     }
+
+
+def test_a_restore_arrives_whole() -> None:
+    restore = Restoration(
+        restored=9, bytes_restored=8, conflicts=1, directories_made=2, errors=("a: in the way",), error_count=3
+    )
+    status = run_result(Result(outcome="Succeeded", message="m", mode="Enforce", duration_seconds=1, restore=restore))
+    assert status is not None
+    assert status.to_object() == {
+        "restore": {
+            "restored": 9,
+            "bytesRestored": 8,
+            "conflicts": 1,
+            "directoriesMade": 2,
+            "errors": ["a: in the way"],
+            "errorCount": 3,
+        }
+    }
+
+
+@pytest.mark.parametrize("time", ["", "soon", "2026-11-29", "2026-11-29T03:00:00", "9999-01-01T00:00:00Z", 5, None])
+def test_a_time_that_the_api_server_would_refuse_is_left_out(time: object) -> None:
+    status = run_result(said(cleanup={"restorableUntil": time}))
+    assert status is not None
+    assert status.cleanup is not None
+    assert status.cleanup.restorable_until is None
 
 
 def test_checks_arrive_whole() -> None:

@@ -6,8 +6,8 @@ import json
 
 from housekeeper_api.cleanup_policy import CleanupPolicy
 from housekeeper_api.health_check import HealthCheck
-from housekeeper_api.resolve import cleanup_task, health_task, needs_capacity, semantic_problems
-from housekeeper_api.task import Task
+from housekeeper_api.resolve import cleanup_task, health_task, needs_capacity, restore_task, semantic_problems
+from housekeeper_api.task import Restore, Task
 from tests.data.manifests import table
 
 
@@ -41,6 +41,7 @@ def test_the_task_of_a_policy_says_everything() -> None:
                     "removeOlderThan": "1mo",
                     "time": {"source": "ModificationTime", "format": ""},
                     "keepPerGroup": [],
+                    "action": "Delete",
                 },
                 {
                     "name": "logs",
@@ -51,6 +52,7 @@ def test_the_task_of_a_policy_says_everything() -> None:
                     "keepPerGroup": [],
                     "minSize": 0,
                     "maxSize": 3 << 29,
+                    "action": "Delete",
                 },
                 {
                     "name": "kept",
@@ -79,11 +81,13 @@ def test_the_task_of_a_policy_says_everything() -> None:
                         {"match": {"env": "prod", "host": ""}, "keep": {"last": -1, "atLeast": 1}},
                         {"match": {"env": "prod"}, "keep": {"maxTotalSize": 1000, "atLeast": 1}},
                     ],
+                    "action": "Quarantine",
                 },
             ],
             "settleSeconds": 0.0,
             "openFiles": "Strict",
             "brakes": {"maxPercent": 100, "maxItems": 10**12, "maxBytes": 2**39, "onTrip": "Fail"},
+            "quarantineSeconds": 1209600.0,
             "fsGroup": 2000,
             "pressure": {"highPercent": 100, "lowPercent": 99, "of": "Claim", "capacityBytes": 20 << 30},
             "holdSeconds": 31_536_000.0,
@@ -118,12 +122,14 @@ def test_the_task_of_a_minimal_policy_has_all_defaults_written_out() -> None:
                     "removeOlderThan": "30d",
                     "time": {"source": "ModificationTime", "format": ""},
                     "keepPerGroup": [],
+                    "action": "Delete",
                 }
             ],
             "settleSeconds": 600.0,
             "openFiles": "Protect",
             "brakes": {"maxPercent": 50, "onTrip": "Hold"},
             "holdSeconds": 604_800.0,
+            "quarantineSeconds": 604800.0,
         },
     }
     assert Task.from_json(task.to_json()) == task
@@ -210,3 +216,13 @@ def test_rules_that_are_too_long_for_a_pod_are_told() -> None:
     [problem] = semantic_problems(CleanupPolicy.from_object(policy))
     assert problem.startswith("spec.rules: ")
     assert "more than the 192 KiB" in problem
+
+
+def test_the_task_of_a_restore_has_the_volume_and_the_run() -> None:
+    policy = CleanupPolicy.from_object(in_namespace("full-policy"))
+    task = restore_task(
+        policy, run="undo", attempt=1, mode="Enforce", of="clp-full-policy-29000000", paths=("**/*.tar",)
+    )
+    assert task.restore == Restore("/volumes/target", "clp-full-policy-29000000", "backups", ("**/*.tar",))
+    assert (task.cleanup, task.timeout_seconds) == (None, 604800.0)
+    assert Task.from_json(task.to_json()) == task

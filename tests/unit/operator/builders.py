@@ -150,6 +150,11 @@ class RunBuilder(Builder):
     def mode(self, mode: str) -> Self:
         return self._with("spec", "mode", value=mode)
 
+    def restore_of(self, run_: str, *paths: str) -> Self:
+        """It brings back what another run quarantined."""
+        asked = self._with("spec", "action", value="Restore")._with("spec", "restoreOf", value=run_)
+        return asked._with("spec", "restorePaths", value=list(paths))
+
     def cancelled(self) -> Self:
         return self._with("spec", "cancel", value=True)
 

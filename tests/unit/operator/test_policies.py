@@ -10,7 +10,7 @@ from housekeeper_api.errors import InvalidResource
 from housekeeper_api.task import PastRun, Task
 from housekeeper_operator import policies
 from housekeeper_operator.decisions.views import Object
-from tests.unit.operator.builders import NOW
+from tests.unit.operator.builders import NOW, run
 from tests.unit.operator.desired.conftest import cleanup_policy, health_check
 
 
@@ -102,6 +102,17 @@ def test_the_task_says_how_large_a_claim_is_where_pressure_is_of_it() -> None:
     assert cleanup.pressure.capacity_bytes == 1 << 30
     assert not policies.parse("CleanupPolicy", cleanup_policy()).needs_capacity
     assert not policies.parse("HealthCheck", health_check()).needs_capacity
+
+
+def test_the_task_of_a_restore_names_the_run_and_the_paths() -> None:
+    policy = policies.parse("CleanupPolicy", cleanup_policy(timeout="5m"))
+    asked = run("undo").restore_of("wet", "a/**").queued().view()
+    task = Task.from_json(policy.task_of(asked, "Enforce", {}))
+    assert task.restore is not None
+    assert (task.run, task.attempt, task.mode, task.timeout_seconds) == ("undo", 1, "Enforce", 300.0)
+    assert (task.restore.run, task.restore.namespace, task.restore.paths) == ("wet", "team", ("a/**",))
+    plain = Task.from_json(policy.task_of(run("now").queued().view(), "DryRun", {}))
+    assert (plain.cleanup is None, plain.restore) == (False, None)
 
 
 def test_a_run_sees_the_watermark_of_the_cron_job() -> None:

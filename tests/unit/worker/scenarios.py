@@ -25,6 +25,7 @@ from housekeeper_worker.main import perform
 from housekeeper_worker.stop import Stop
 from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, files_below, rule, write
 from tests.unit.worker.openers import holding
+from tests.unit.worker.quarantines import contents, in_quarantine, put_back, quarantine_task, quarantining
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -111,6 +112,28 @@ def read_only(directory: Path, fallback: bool) -> dict[str, Any]:
     dry = carry_out(cleanup_task(volume, mode="DryRun"), prefer_fallback=fallback)
     real = carry_out(cleanup_task(volume), prefer_fallback=fallback)
     return {"dry": as_dict(dry), "real": as_dict(real), "left": len(_names(volume))}
+
+
+def full_quarantine(directory: Path, fallback: bool) -> dict[str, Any]:
+    """A file system that is full before a quarantine is begun, and has little room later."""
+    volume = _loop_ext4(directory)
+    for number in range(1200):
+        write(volume / f"d/{number}", days=OLD, content=b"%d" % number)
+    _run("sh", "-c", 'head -c 1G /dev/zero > "$0"/filler || true', volume)
+    _run("truncate", "-s", "-160K", volume / "filler")
+    result = carry_out(quarantine_task(volume, quarantining(rule(include=["d/*"]))), prefer_fallback=fallback)
+    there = contents(volume) | in_quarantine(volume)
+    whole = all(there[b"d/%d" % number] == b"%d" % number for number in range(1200))
+    os.unlink(volume / "filler")
+    again = carry_out(quarantine_task(volume, quarantining(rule(include=["d/*"]))), prefer_fallback=fallback)
+    restored = put_back(volume)
+    return {
+        "result": as_dict(result),
+        "again": as_dict(again),
+        "restored": as_dict(restored),
+        "planned": 1200,
+        "whole": whole,
+    }
 
 
 def full(directory: Path, fallback: bool) -> dict[str, Any]:

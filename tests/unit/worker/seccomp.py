@@ -8,6 +8,8 @@ import struct
 
 OPENAT2 = 437
 STATX = {"x86_64": 332}.get(platform.machine(), 291)
+LINKAT = {"x86_64": 265}.get(platform.machine(), 37)
+RENAMEAT2 = {"x86_64": 316}.get(platform.machine(), 276)
 
 
 def forbid(*syscalls: int, answer: int) -> None:

@@ -23,7 +23,7 @@ _STDERR: Final = 2
 def opened_audit(task: Task, what: Cleanup, now_ns: int) -> Iterator[Audit]:
     """The audit of an attempt in a pod, closed afterwards, with its ending. Raises `CouldNotRun` and `AuditLost`."""
     if what.report is None:
-        with _ended(Audit(_STDOUT, task.run, limit=LOG_BYTES)) as audit:
+        with logged_audit(task.run) as audit:
             yield audit
         return
     with reports.opened_report(what.report, task) as opened:
@@ -36,6 +36,13 @@ def opened_audit(task: Task, what: Cleanup, now_ns: int) -> Iterator[Audit]:
             yield audit
         if audit.on:
             reports.seal(opened.fd)
+
+
+@contextlib.contextmanager
+def logged_audit(run: str) -> Iterator[Audit]:
+    """The audit of an attempt whose lines go to the log. Raises `AuditLost`."""
+    with _ended(Audit(_STDOUT, run, limit=LOG_BYTES)) as audit:
+        yield audit
 
 
 @contextlib.contextmanager

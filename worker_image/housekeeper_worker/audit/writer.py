@@ -5,9 +5,9 @@ goes, so that a killed worker or a lost machine leaves no removal that nobody wr
 are written together with the intent of the next. Names are any bytes: `path` if they are UTF-8, else `pathBase64`.
 Every write ends with a chain line (`chain`).
 
-Events: `start`, `pressure`, `intent`, `removed`, `wouldRemove`, `skipped`, `spared`, `held`, `summary`; `chain`; where
-a log has room for no more files `limited` once and then `outcomes` for each write; `tended`, `torn`, `closed`
-(`reports`); `aborted`.
+Events: `start`, `pressure`, `intent`, `removed`, `wouldRemove`, `quarantined`, `wouldQuarantine`, `skipped`, `spared`,
+`held`, `purge`, `purged`, `summary`; of a restore `restore`, `restored`, `wouldRestore`; `chain`; where a log has room
+for no more files `limited` once and then `outcomes` for each write; `tended`, `torn`, `closed` (`reports`); `aborted`.
 """
 
 from __future__ import annotations

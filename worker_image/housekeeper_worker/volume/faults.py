@@ -7,6 +7,7 @@ import os
 from enum import StrEnum
 from typing import Final
 
+from housekeeper_worker.volume.acts import Unmovable
 from housekeeper_worker.volume.names import shown
 from housekeeper_worker.volume.ownership import advice
 from housekeeper_worker.volume.root import VolumeRoot
@@ -36,6 +37,8 @@ class Fault(StrEnum):
     NO_SPACE = "noSpace"
     NAME = "name"
     """The file system does not take the name."""
+    UNMOVABLE = "unmovable"
+    """It cannot be moved into quarantine; it is never removed instead."""
     OTHER = "other"
 
 
@@ -81,7 +84,9 @@ def classify(error: OSError) -> Fault:
 
 
 def classify_removal(error: OSError, directory: int, name: bytes) -> Fault:
-    """The class of an error of unlinkat: EPERM is told apart into immutable and permission."""
+    """The class of an error of an act: EPERM is told apart into immutable and permission."""
+    if isinstance(error, Unmovable):
+        return Fault.UNMOVABLE
     fault = classify(error)
     if error.errno == errno.EPERM and any(_held(directory, path) for path in (name, b"")):
         return Fault.IMMUTABLE
@@ -118,7 +123,12 @@ def explain(fault: Fault, error: OSError, root: VolumeRoot, path: bytes, directo
         case Fault.IO:
             return f"{where}: {error.strerror}; check the disk and the node's kernel log"
         case Fault.NO_SPACE:
-            return f"{where}: the file system has no room left even to remove; free some by hand (truncate a file)"
+            return (
+                f"{where}: the file system has no room left even to remove or move it; "
+                "free some by hand (truncate a file)"
+            )
+        case Fault.UNMOVABLE:
+            return f"{where}: stays, for it cannot be moved into quarantine: {error.strerror}"
         case Fault.NAME:
             return f"{where}: the file system does not take this name ({error.strerror})"
         case _:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -13,7 +13,8 @@ from housekeeper_worker.crew.acting import Acting, Perform
 from housekeeper_worker.retention.plan import Plan
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
-from housekeeper_worker.volume.batches import cuts, ends, length
+from housekeeper_worker.volume.acts import Act, Going
+from housekeeper_worker.volume.batches import Batch, cuts, ends, length
 from housekeeper_worker.volume.faults import Fault
 from housekeeper_worker.volume.lease import Use, breaks_ignored
 from housekeeper_worker.volume.pressure import Gauge
@@ -44,13 +45,15 @@ class Removal:
         *,
         accessed_before: Mapping[int, int] = MappingProxyType({}),
         gauge: Gauge | None = None,
+        act: Act | None = None,
         at_once: bool = False,
     ) -> None:
         """`members`: for each cause of the plan, rule, group and reason as members of an audit line.
 
         `processes` may work at it, if it has many files, or `at_once`. `accessed_before`: of rules by access time, by
         number, until when (ns) a file may have been read. `gauge`: says when enough is gone; the plan is then carried
-        out in its order, by one process.
+        out in its order, by one process. `act` is how the files of those rules go that it names, by one process too;
+        files of all others are unlinked.
         """
         self._gauge = gauge
         self._root = root
@@ -59,14 +62,27 @@ class Removal:
         self._audit = audit
         self._stop = stop
         self._looks = open_files != "Ignore"
-        self._processes = processes if gauge is None and (at_once or len(plan) > SHARED_ABOVE) else 1
+        self._processes = processes if gauge is None and act is None and (at_once or len(plan) > SHARED_ABOVE) else 1
         read_before = {
             number: accessed_before[cause.rule]
             for number, cause in enumerate(plan.causes if accessed_before else ())
             if cause.rule in accessed_before
         }
+        self._members = members
+        self._act = act
+        rules = frozenset[int]() if act is None else act.rules
+        self._moved = frozenset(number for number, cause in enumerate(plan.causes) if cause.rule in rules)
+        """Causes of the files that go by `act`."""
         self._remover = lambda: Remover(
-            root, tally, stop, members, open_files, audited=audit.on, accessed_before=read_before
+            root,
+            tally,
+            stop,
+            members,
+            open_files,
+            audited=audit.on,
+            accessed_before=read_before,
+            act=act,
+            moved=self._moved,
         )
 
     def rehearse(self) -> None:
@@ -75,7 +91,7 @@ class Removal:
         The openers of the first `REHEARSED` files are looked for, each for a moment.
         """
         with breaks_ignored():
-            self._act(REHEARSED, lambda remover, batch, job: remover.rehearse(batch, job.looked_at), dry=True)
+            self._work_through(REHEARSED, lambda remover, batch, job: remover.rehearse(batch, job.looked_at), dry=True)
         self._audit.flush()
 
     def carry_out(self) -> None:
@@ -84,7 +100,9 @@ class Removal:
         try:
             with breaks_ignored():
                 size = BATCH if self._gauge is None else min(BATCH, self._gauge.stage)
-                self._act(size, lambda remover, batch, job: remover.carry_out(batch, has_lock=job.has_lock), dry=False)
+                self._work_through(
+                    size, lambda remover, batch, job: remover.carry_out(batch, has_lock=job.has_lock), dry=False
+                )
             self._audit.flush()
         finally:
             freed = self._free() - free_before
@@ -92,7 +110,7 @@ class Removal:
             # Others write to the volume too. What is less free than before tells nothing about this run.
             self._tally.freed_on_disk = freed if freed >= 0 else None
 
-    def _act(self, size: int, perform: Perform, *, dry: bool) -> None:
+    def _work_through(self, size: int, perform: Perform, *, dry: bool) -> None:
         """Have the plan worked on, `size` files at a time."""
         looked_at = REHEARSED if dry else 0
         acting = Acting(
@@ -114,6 +132,8 @@ class Removal:
                     if not dry and self._audit.on:
                         batch = acting.batch(cut)
                         self._audit.intent(*ends(batch), length(batch))
+                    if not dry and self._act is not None:
+                        self._act.prepare(list(self._going(acting.batch(cut))))
                     acting.take(cut, self._audit.stamp, looked_at)
                     if not dry and self._is_enough(sum(one.end - one.begin for one in cut)):
                         break
@@ -126,6 +146,15 @@ class Removal:
         """Whether the volume is as empty as wanted, or gets no emptier."""
         return self._gauge is not None and self._gauge.enough(handled, self._tally)
 
+    def _going(self, batch: Batch) -> Iterator[Going]:
+        """The files of a batch that go by the act."""
+        for directory, records in batch:
+            columns = (records.cause, records.size, records.allocated, records.inode, records.modified)
+            for name, cause, size, allocated, inode, modified in zip(records.names, *columns, strict=True):
+                if cause in self._moved:
+                    identity = f'"size":{size},"bytes":{allocated},"inode":{inode},"mtimeNs":{modified}'
+                    yield Going(directory, name, f"{self._members(cause)},{identity}")
+
     def _tally_openers(self) -> None:
         """Count the removed files without openers: all but those that were counted one by one."""
         use = self._tally.use
@@ -134,7 +163,7 @@ class Removal:
         else:
             stayed = self._tally.stayed[Fault.UNKNOWN_USE]
             counted = use[Use.UNKNOWN] - stayed + use[Use.OPENED_MEANWHILE]
-            use[Use.NOT_OPEN] = self._tally.removed - counted
+            use[Use.NOT_OPEN] = self._tally.done - counted
 
     def _free(self) -> int:
         stat = os.fstatvfs(self._root.fd)

@@ -1,11 +1,11 @@
-"""Removal of the files of one batch: each, if it still is the file that was planned."""
+"""Removal of the files of one batch: each goes, if it still is the file that was planned, for good or by an act."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fcntl import F_GETLEASE, F_SETLEASE, F_WRLCK, fcntl
 from itertools import compress
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from housekeeper_worker.retention.paths import join
 from housekeeper_worker.retention.records import Records
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
+from housekeeper_worker.volume.acts import Act
 from housekeeper_worker.volume.batches import Batch, Share
 from housekeeper_worker.volume.faults import MAX_IO_ERRORS, Fault, classify, classify_removal, explain
 from housekeeper_worker.volume.lease import OPEN_FLAGS, Leases, Use, is_whole
@@ -33,6 +34,8 @@ _FREED: Final = 1
 """What became of a file: its name was the last one. 0 is for one that stays."""
 _UNLINKED: Final = 2
 """It is still there under another name."""
+_MOVED: Final = 3
+"""It went by the act of its rule, and is still there."""
 _ONE_NAME: Final = bytes([_UNLINKED])
 
 
@@ -42,7 +45,7 @@ class _Links:
 
     removed: int
     changed: int
-    """ctime after our own last unlink, which moved it."""
+    """ctime after our own last unlink or rename, which moved it."""
 
 
 class Remover:
@@ -61,8 +64,13 @@ class Remover:
         *,
         audited: bool,
         accessed_before: Mapping[int, int] = MappingProxyType({}),
+        act: Act | None = None,
+        moved: Collection[int] = (),
     ) -> None:
-        """`accessed_before`: for causes by access time, by number, until when (ns) a file may have been read."""
+        """`accessed_before`: for causes by access time, by number, until when (ns) a file may have been read.
+
+        `moved`: numbers of the causes whose files go by `act`. Only one process may have one.
+        """
         self._root = root
         self.tally = tally
         self.stamp = ""
@@ -76,6 +84,10 @@ class Remover:
         self._accessed_before = accessed_before
         self._audited = audited
         self._links: dict[_Inode, _Links] = {}
+        self._act = act
+        self._moved_causes = moved
+        self._moved: set[_Inode] = set()
+        """Files with several names of which one at least was moved."""
         self._io_errors = 0
 
     def take_lines(self) -> tuple[str, int]:
@@ -101,9 +113,29 @@ class Remover:
                     self._look_for_openers(self._leases, share, goes, looked_at)
                 self.tally.use[Use.NOT_LOOKED_AT] += max(0, len(records) - looked_at)
             looked_at = max(0, looked_at - len(records))
+            if self._act is not None:
+                moved = bytearray([went and cause in self._moved_causes for went, cause in self._causes(records, goes)])
+                self._count_moved("wouldQuarantine", share, moved)
+                goes = bytearray([went and not mark for went, mark in zip(goes, moved, strict=True)])
             self.tally.removed += goes.count(1)
             self.tally.bytes_freed += sum(compress(records.allocated, self._would_free(records, goes)))
             self._tell("wouldRemove", share, goes)
+
+    @staticmethod
+    def _causes(records: Records, marks: bytearray) -> Iterable[tuple[int, int]]:
+        return zip(marks, records.cause, strict=True)
+
+    def _count_moved(self, event: str, share: Share, marks: bytearray) -> None:
+        """Count and tell of the marked files that they were moved. Bytes count with the first of a file's names."""
+        records, tally = share.records, self.tally
+        for place in compress(range(len(records)), marks):
+            tally.quarantined += 1
+            inode = _inode(records, place)
+            if inode not in self._moved:
+                tally.bytes_quarantined += records.allocated[place]
+            if records.links[place] > 1:
+                self._moved.add(inode)
+        self._tell(event, share, marks)
 
     def _look_for_openers(self, leases: Leases, share: Share, goes: bytearray, count: int) -> None:
         with contextlib.suppress(OSError), self._root.directory(share.directory, for_reading=False) as fd:
@@ -176,7 +208,7 @@ class Remover:
         """
         records, stop = share.records, self._stop
         gone = bytearray(len(records))
-        quick = self._leases is not None and not self._accessed_before
+        quick = self._leases is not None and not self._accessed_before and self._act is None
         columns = (
             records.names,
             records.inode,
@@ -224,13 +256,16 @@ class Remover:
                 break
         if gone[-1]:
             self._io_errors = 0
+        if self._act is not None:
+            self._count_moved("quarantined", share, bytearray([went == _MOVED for went in gone]))
+            gone = gone.replace(bytes([_MOVED]), b"\0")
         self.tally.removed += len(gone) - gone.count(0)
         freed = gone if _UNLINKED not in gone else gone.replace(_ONE_NAME, b"\0")
         self.tally.bytes_freed += sum(compress(records.allocated, freed))
         self._tell("removed", share, gone)
 
     def _remove(self, directory: int, share: Share, place: int) -> int:
-        """Remove one file, or count why it stays. Returns 0, `_FREED` or `_UNLINKED`."""
+        """Remove one file, or count why it stays. Returns 0, `_FREED`, `_UNLINKED` or `_MOVED`."""
         records = share.records
         name, device = records.names[place], records.device[place]
         fd, use = -1, Use.NOT_OPEN
@@ -246,11 +281,15 @@ class Remover:
                 if use is not Use.NOT_OPEN and (use is Use.OPEN or self._strict):
                     self._stays_for(use, share, place)
                     return 0
-            if stat.st_nlink == 1:
-                last = True
-                os.unlink(name, dir_fd=directory)
+            act = self._act if records.cause[place] in self._moved_causes else None
+            if stat.st_nlink != 1:
+                last = self._let_go_one_of_several(act, directory, share, place, fd, stat)
             else:
-                last = self._unlink_one_of_several(directory, name, fd, _inode(records, place))
+                last = True
+                if act is None:
+                    os.unlink(name, dir_fd=directory)
+                else:
+                    act.take(directory, share.directory, name, stat)
             if fd >= 0 and use is Use.NOT_OPEN and not is_whole(fd):
                 use = Use.OPENED_MEANWHILE
         except BlockingIOError:
@@ -265,6 +304,8 @@ class Remover:
                 os.close(fd)
         if use is not Use.NOT_OPEN:
             self.tally.use[use] += 1
+        if act is not None:
+            return _MOVED
         return _FREED if last else _UNLINKED
 
     def _is_planned(self, stat: os.stat_result, records: Records, place: int) -> bool:
@@ -285,21 +326,27 @@ class Remover:
         line = self._accessed_before.get(cause)
         return line is None or stat.st_atime_ns < line
 
-    def _unlink_one_of_several(self, directory: int, name: bytes, fd: int, inode: _Inode) -> bool:
-        """Remove one name of a file that has several. Returns whether it was the last one.
+    def _let_go_one_of_several(
+        self, act: Act | None, directory: int, share: Share, place: int, fd: int, stat: os.stat_result
+    ) -> bool:
+        """Let one name of a file go that has several. Returns whether it was the last one.
 
-        Our own unlink moves the ctime that the other planned names of the file are compared with, so it is read again
-        through a descriptor that outlives the name: `fd`, or, if that is -1, one made for it.
+        Our own unlink or rename moves the ctime that the other planned names of the file are compared with, so it is
+        read again through a descriptor that outlives the name: `fd`, or, if that is -1, one made for it.
         """
+        name = share.records.names[place]
         held = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory) if fd < 0 else fd
         try:
-            os.unlink(name, dir_fd=directory)
+            if act is None:
+                os.unlink(name, dir_fd=directory)
+            else:
+                act.take(directory, share.directory, name, stat)
             after = os.fstat(held)
         finally:
             if held != fd:
                 os.close(held)
-        links = self._links.setdefault(inode, _Links(0, 0))
-        links.removed += 1
+        links = self._links.setdefault(_inode(share.records, place), _Links(0, 0))
+        links.removed += act is None
         links.changed = after.st_ctime_ns
         return after.st_nlink == 0
 

@@ -1,4 +1,4 @@
-"""System calls that Python 3.11 does not offer: openat2(2), statx(2), syncfs(2)."""
+"""System calls that Python 3.11 does not offer: openat2(2), statx(2), renameat2(2), syncfs(2)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import struct
 from typing import Final, NamedTuple
 
 _SYS_OPENAT2: Final = 437  # one number on every architecture that Linux supports, but alpha
+_RENAME_NOREPLACE: Final = 0x1
 
 RESOLVE_NO_XDEV: Final = 0x01
 RESOLVE_NO_MAGICLINKS: Final = 0x02
@@ -27,6 +28,7 @@ _EAGAIN_TRIES: Final = 16
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _statx = getattr(_libc, "statx", None)
+_renameat2 = getattr(_libc, "renameat2", None)
 _statx_buffer = ctypes.create_string_buffer(256)
 
 
@@ -103,3 +105,16 @@ def syncfs(fd: int) -> None:
     if _libc.syncfs(ctypes.c_int(fd)) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def rename_no_replace(source: int, name: bytes, target: int, new_name: bytes) -> None:
+    """Rename `name` in the directory `source` to `new_name` in `target`, if nothing of that name is there.
+
+    Raises OSError: EEXIST where something is; ENOSYS, EPERM or EINVAL where the kernel, a seccomp profile or the file
+    system does not have it.
+    """
+    if _renameat2 is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), name)
+    if _renameat2(source, name, target, new_name, _RENAME_NOREPLACE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), name)

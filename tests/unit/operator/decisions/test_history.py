@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from housekeeper_api.conditions import GOOD_STATES, IDLE_STATES, TERMINAL_STATES, RunState
 from housekeeper_operator.decisions.history import surplus
-from housekeeper_operator.decisions.views import RunView
+from housekeeper_operator.decisions.views import RunView, format_time
 from tests.unit.operator.builders import NOW, RunBuilder, ago, run
 
 WEEK = timedelta(days=7)
@@ -95,3 +95,15 @@ def test_laws_of_history(runs: list[RunBuilder], succeeded: int, failed: int) ->
     # What is left needs no second look.
     left = [view for view in views if view not in gone]
     assert surplus(left, succeeded=succeeded, failed=failed, ttl=WEEK, now=NOW) == ([], due)
+
+
+def test_a_run_whose_quarantine_can_be_restored_stays_and_takes_nobodys_place() -> None:
+    def holding(name: str, hours: float, until: str) -> RunBuilder:
+        return ended(name, RunState.SUCCEEDED, hours).status(result={"cleanup": {"restorableUntil": until}})
+
+    later, earlier = format_time(NOW + timedelta(days=2)), format_time(ago(minutes=1))
+    runs = [holding("restorable", 24 * 30, later), holding("over", 24 * 30, earlier)]
+    runs += [ended(f"good-{hours}", RunState.SUCCEEDED, hours) for hours in (1, 2, 3)]
+    assert removed(runs, succeeded=2) == ["good-3", "over"]
+    _, due = surplus([runs[0].view()], succeeded=0, failed=0, ttl=WEEK, now=NOW)
+    assert due == NOW + timedelta(days=2)

@@ -18,7 +18,7 @@ from housekeeper_operator.decisions.lifecycle import (
     decide,
     is_left_over,
 )
-from housekeeper_operator.decisions.step import Decision, PolicyView, effective_mode
+from housekeeper_operator.decisions.step import Decision, PolicyView, effective_mode, mode_of_run
 from tests.unit.operator.builders import (
     NOW,
     JobBuilder,
@@ -457,3 +457,10 @@ def test_the_job_of_an_ended_run_goes_unless_its_worker_has_ended(
     here: JobBuilder, pods: tuple[PodBuilder, ...], left_over: bool
 ) -> None:
     assert is_left_over(here.view(), [one.view() for one in pods]) is left_over
+
+
+@pytest.mark.parametrize(("of_run", "mode"), [(None, "Enforce"), ("Enforce", "Enforce"), ("DryRun", "DryRun")])
+def test_a_restore_is_carried_out_whatever_the_mode_of_the_policy(of_run: str | None, mode: str) -> None:
+    asked = run().restore_of("wet") if of_run is None else run().restore_of("wet").mode(of_run)
+    assert step(asked, policy=policy(mode="DryRun")).start_attempt == 1
+    assert mode_of_run(asked.view(), "DryRun") == mode_of_run(asked.view(), "Enforce") == mode

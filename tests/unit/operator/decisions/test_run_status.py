@@ -154,6 +154,22 @@ def test_what_an_earlier_attempt_removed_counts_for_the_run() -> None:
     assert (kept["scanned"], kept["removed"], kept["bytesFreed"]) == (7, 3 + 4, 4096 + 1000)
 
 
+def test_what_earlier_attempts_moved_purged_and_put_back_counts_too() -> None:
+    def after(before: dict[str, Any], now: dict[str, Any]) -> Any:
+        of = run().running(ago(minutes=1)).status(mode="Enforce", result=before)
+        ended = pod().exited(0, message=result(**{"cleanup": None, **now})).succeeded()
+        return live(of, view=policy(), job=job().completed(), pods=(ended,))[0].obj["status"]["result"]
+
+    moved = {"scanned": 1, "matched": 1, "removed": 0, "bytesFreed": 0, "quarantined": 2, "bytesQuarantined": 20}
+    first = {**moved, "restorableUntil": "2026-11-29T03:00:00Z", "purged": 3, "bytesPurged": 30}
+    kept = after({"cleanup": first}, {"cleanup": moved})["cleanup"]
+    assert (kept["quarantined"], kept["bytesQuarantined"], kept["purged"], kept["bytesPurged"]) == (4, 40, 3, 30)
+    assert kept["restorableUntil"] == "2026-11-29T03:00:00Z"
+    put_back = {"restored": 2, "bytesRestored": 20, "conflicts": 1, "directoriesMade": 1, "errorCount": 0}
+    kept = after({"restore": put_back}, {"restore": {**put_back, "conflicts": 0}})["restore"]
+    assert (kept["restored"], kept["bytesRestored"], kept["directoriesMade"], kept["conflicts"]) == (4, 40, 2, 0)
+
+
 @pytest.mark.parametrize("mode", ["DryRun", "Enforce"])
 def test_a_later_result_replaces_an_earlier_one_as_a_whole(mode: str) -> None:
     old = {

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from housekeeper_api.cleanup_policy import CleanupPolicyStatus
 from housekeeper_api.conditions import GOOD_STATES, IDLE_STATES, TERMINAL_STATES, RunState
 from housekeeper_api.health_check import HealthCheckStatus
-from housekeeper_operator.decisions.totals import BATCH, RING, count, none_of, to_count
+from housekeeper_operator.decisions.totals import BATCH, RING, count, none_of, quarantined, to_count
 from housekeeper_operator.decisions.views import Object, RunView, format_time
 from tests.unit.operator.builders import NOW, RunBuilder, ago, run
 
@@ -47,6 +47,8 @@ def test_a_run_is_told_and_added() -> None:
         "removed": 7,
         "bytesFreed": 7000,
         "freed": "6.8 KiB",
+        "quarantined": 0,
+        "purged": 0,
         "errors": 2,
         "durationSeconds": 9,
         "message": "…",
@@ -201,3 +203,20 @@ def test_however_often_runs_are_seen_each_counts_once(states: list[RunState], se
     assert totals["runs"] == len(ran)
     assert totals["failures"] == sum(state not in GOOD_STATES for state in ran)
     assert totals["removed"] == 7 * len(ran)
+
+
+def test_what_was_purged_counts_as_removed_and_what_was_quarantined_does_not() -> None:
+    cleanup = {**CLEANUP, "quarantined": 40, "bytesQuarantined": 10**6, "purged": 3, "bytesPurged": 500}
+    status = counted({}, done(result={"cleanup": cleanup}))
+    assert status["totals"] == {"runs": 1, "failures": 0, "removed": 10, "bytesFreed": 7500}
+    assert (status["lastRun"]["quarantined"], status["lastRun"]["purged"]) == (40, 3)
+    assert quarantined(done(result={"cleanup": cleanup}).obj) == 40
+    assert quarantined(done(result={"cleanup": cleanup}, mode="DryRun").obj) == 0
+
+
+@pytest.mark.parametrize("state", [RunState.SUCCEEDED, RunState.FAILED])
+def test_a_restore_is_no_run_of_the_policy(state: RunState) -> None:
+    before = counted({}, done())
+    restore = done("undo", state).restore_of("run-1")
+    after = counted(before, restore)
+    assert after == {**before, "recordedRuns": [*before["recordedRuns"], restore.view().uid]}

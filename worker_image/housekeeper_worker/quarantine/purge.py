@@ -1,0 +1,138 @@
+"""The purge: quarantines of a policy whose time is over go for good. Killed anywhere, the next purge goes on.
+
+The manifest of a quarantine goes last, so that what is left is always known. It works below the quarantine's own
+descriptor, one directory of at most 500 files at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from housekeeper_worker.audit import Audit
+from housekeeper_worker.logs import timestamp
+from housekeeper_worker.quarantine.manifest import Damaged, Header
+from housekeeper_worker.quarantine.place import (
+    OPEN_DIRECTORY,
+    Quarantine,
+    all_of,
+    batches,
+    opened,
+    path_of,
+    remove_if_empty,
+)
+from housekeeper_worker.stop import Stop
+from housekeeper_worker.tally import Tally
+from housekeeper_worker.volume.faults import HARMLESS, Fault, classify, explain
+from housekeeper_worker.volume.names import shown
+from housekeeper_worker.volume.root import VolumeRoot
+
+_SECOND: Final = 1_000_000_000
+_HOUR: Final = 3600 * _SECOND
+
+
+class Purge:
+    """One purge of the quarantines of the policy in `header`, but for `current`, which this run has just made."""
+
+    def __init__(
+        self, root: VolumeRoot, header: Header, current: bytes, now_ns: int, tally: Tally, audit: Audit, stop: Stop
+    ) -> None:
+        self._root = root
+        self._header = header
+        self._current = current
+        self._now = now_ns
+        self._tally = tally
+        self._audit = audit
+        self._stop = stop
+
+    def run(self) -> None:
+        """Purge what is due. Its errors are counted; raises `AuditLost`."""
+        try:
+            with all_of(self._root) as (above, names):
+                due = self._due(above, [name for name in names if name != self._current])
+                for name in due:
+                    if self._stop.reason is None:
+                        self._purge(above, name)
+        except FileNotFoundError:
+            return
+        except PermissionError:
+            return  # another user's: there is nothing of this policy in it, or moving into it has failed and said so
+        except OSError as error:
+            self._count(error, path_of(b"").rstrip(b"/"))
+
+    def _due(self, above: int, names: list[bytes]) -> list[bytes]:
+        """Quarantines to purge; none if the clock is behind one of them, for then nobody knows how old the others are.
+
+        What was begun and never held anything counts as due after an hour: nobody can be about to use it.
+        """
+        due = []
+        for name in names:
+            try:
+                with opened(above, name) as found:
+                    if found is None:
+                        made = os.stat(name, dir_fd=above, follow_symlinks=False).st_mtime_ns
+                        if self._now - made > _HOUR:
+                            due.append(name)
+                    elif (found.header.namespace, found.header.policy) == (self._header.namespace, self._header.policy):
+                        if found.time_ns is not None and found.time_ns > self._now:
+                            self._tally.add_note(
+                                f"nothing was purged: the clock is behind the quarantine {shown(name)}, which was made "
+                                f"at {timestamp(found.time_ns)[:19]}Z; set the clock right"
+                            )
+                            return []
+                        if self._until(found) <= self._now:
+                            due.append(name)
+            except Damaged as error:
+                self._tally.add_note(f"{shown(path_of(name))} is left alone: {error}")
+            except OSError as error:
+                self._count(error, path_of(name))
+        return due
+
+    def _until(self, found: Quarantine) -> int:
+        """What was promised when it was made is kept; a policy that promises more by now keeps that."""
+        return max(found.until_ns, (found.time_ns or 0) + int(self._header.keep_seconds * _SECOND))
+
+    def _purge(self, above: int, name: bytes) -> None:
+        before = self._tally.purged
+        self._audit.event("purge", quarantine=shown(name))
+        try:
+            fd = os.open(name, OPEN_DIRECTORY, dir_fd=above)
+            try:
+                for batch in sorted(batches(fd), key=int):
+                    self._empty(fd, batch, path_of(name) + b"/" + batch)
+                    if self._stop.reason is not None:
+                        return
+                remove_if_empty(above, name, fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            self._count(error, path_of(name))
+        finally:
+            self._audit.event("purged", quarantine=shown(name), files=self._tally.purged - before)
+
+    def _empty(self, quarantine: int, batch: bytes, path: bytes) -> None:
+        fd = os.open(batch, OPEN_DIRECTORY, dir_fd=quarantine)
+        try:
+            for name in os.listdir(fd):
+                if self._stop.reason is not None:
+                    return
+                try:
+                    stat = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                    os.unlink(name, dir_fd=fd)
+                except OSError as error:
+                    self._count(error, path + b"/" + os.fsencode(name))
+                    continue
+                self._tally.purged += 1
+                if stat.st_nlink == 1:
+                    self._tally.bytes_purged += stat.st_blocks * 512
+        finally:
+            os.close(fd)
+
+    def _count(self, error: OSError, path: bytes) -> None:
+        fault = classify(error)
+        if fault is Fault.GONE:
+            return
+        if fault in HARMLESS:
+            fault = Fault.OTHER  # to files of others; here nobody else has any business
+        if self._tally.wants_error(fault):
+            self._tally.add_error(explain(fault, error, self._root, path, path.rpartition(b"/")[0]))
