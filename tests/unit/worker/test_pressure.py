@@ -25,7 +25,7 @@ from housekeeper_worker.retention.pressure import (
     stage_length,
 )
 from housekeeper_worker.retention.records import Records
-from housekeeper_worker.volume.batches import batches, length
+from housekeeper_worker.volume.batches import Reader, cuts, length
 from tests.unit.worker.builders import carry_out, cleanup_task, files_below, write
 from tests.unit.worker.pressing import NEWEST_LAST
 from tests.unit.worker.scenarios import scene
@@ -185,7 +185,8 @@ def test_a_plan_is_arranged_stage_by_stage_and_nothing_of_it_changes(
     assert len(narrowed) == len(told) == len(order)
     for begin in range(0, len(order), stage):
         assert set(told[begin : begin + stage]) == {known[index] for index in order[begin : begin + stage]}
-    assert [length(batch) for batch in batches(narrowed, stage)] == [
+    reader = Reader(narrowed)
+    assert [length(reader.batch(cut)) for cut in cuts(narrowed, stage)] == [
         min(stage, len(order) - begin) for begin in range(0, len(order), stage)
     ]
 
