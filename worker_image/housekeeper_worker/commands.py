@@ -93,8 +93,9 @@ def run(
         loaded = policy_file.load(source, "CleanupPolicy", wanted)
         task, what = _cleanup(loaded.task, root, capacity)
         now_ns = time.time_ns()
+        # Before anything is remembered: a state that is damaged, or another policy's, stays as it is.
+        what = dataclasses.replace(_remembering(task, what, state, report_volume), approve=approve)
         with last_run.remembering(last_run.place(root, state), loaded, root, now_ns) as remember:
-            what = dataclasses.replace(_remembering(task, what, state, report_volume), approve=approve)
             with appended_audit(audit, task.run) as written, stopping_on_signals(task.timeout_seconds) as stop:
                 result = clean(task, what, now_ns=now_ns, stop=stop, audit=written)
             remember(result)
