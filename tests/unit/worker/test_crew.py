@@ -32,9 +32,12 @@ def counters(result: Result) -> Cleanup:
 
 
 def numbers(result: Result) -> dict[str, Any]:
-    """All that must be the same, however many worked at it. Which decisions are shown as examples may differ."""
+    """All that must be the same, however many worked at it. Which decisions are shown as examples may differ.
+
+    So may the audit: its lines have times, and come in other blocks.
+    """
     told = dataclasses.asdict(counters(result))
-    del told["sample"], told["freed_on_disk"], told["plan_digest"]
+    del told["sample"], told["freed_on_disk"], told["plan_digest"], told["audit"]
     return {**told, "outcome": result.outcome}
 
 

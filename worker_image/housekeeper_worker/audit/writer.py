@@ -31,7 +31,15 @@ from housekeeper_worker.errors import AuditLost
 from housekeeper_worker.logs import timestamp
 
 _FULL: Final = 256 * 1024
-FILE_EVENTS: Final = ("removed", "skipped", "wouldRemove")
+FILE_EVENTS: Final = (
+    "removed",
+    "skipped",
+    "wouldRemove",
+    "quarantined",
+    "wouldQuarantine",
+    "restored",
+    "wouldRestore",
+)
 """Events of lines about single files."""
 LOG_BYTES: Final = 8 << 20
 """What lines about files may take in the log of a container, which the kubelet begins anew at 10 MiB (its default)."""
