@@ -92,6 +92,8 @@ def run(
         source, wanted = quick_rules.source(policy, quick), quick_rules.mode(mode, dry_run=dry_run, quick=quick)
         loaded = policy_file.load(source, "CleanupPolicy", wanted)
         task, what = _cleanup(loaded.task, root, capacity)
+        # Before anything is written into the state: one that is damaged, or about something else, stays as it is.
+        what = dataclasses.replace(_remembering(task, what, state, report_volume), approve=approve)
         now_ns = time.time_ns()
         # Before anything is remembered: a state that is damaged, or another policy's, stays as it is.
         what = dataclasses.replace(_remembering(task, what, state, report_volume), approve=approve)
@@ -106,7 +108,13 @@ def run(
         else:
             cli_output.print_run_table(result)
         if result.outcome == "Held" and result.cleanup is not None and result.cleanup.plan_stored:
-            options = {"--root": root, "--state": state, "--report": report_volume, "--audit": audit}
+            options = {
+                "--root": root,
+                "--capacity": capacity,
+                "--state": state,
+                "--report": report_volume,
+                "--audit": audit,
+            }
             if mode is not None or (dry_run and policy is not None):
                 options["--mode"] = "Enforce"
             words = [word for option, value in options.items() if value is not None for word in (option, value)]

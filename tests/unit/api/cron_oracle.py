@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-COMMAND = Path(__file__).parents[3] / "cluster" / "cluster"
+COMMAND = Path(__file__).parents[2] / "cluster" / "cluster"
 
 
 @dataclasses.dataclass(frozen=True)
