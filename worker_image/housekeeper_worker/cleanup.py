@@ -106,7 +106,6 @@ def clean(
             times=item_times.readers(what.rules),
             at_once=at_once,
         )
-        survey.tally.on_stay = on_stay
         stores.callback(survey.close)
         survey.run(start)
         plan, tally = survey.plan, survey.tally
@@ -143,6 +142,9 @@ def clean(
             try:
                 if dry_run:
                     removal.rehearse()
+                    if on_stay is not None:
+                        for path, fault in tally.found_open:
+                            on_stay(path, fault)
                 else:
                     with act:
                         removal.carry_out()
@@ -152,7 +154,7 @@ def clean(
                 if relief is not None:
                     relief.conclude(tally, planned=len(plan), dry_run=dry_run)
             except AuditLost as error:
-                lost = str(error)
+                lost = audit.loss() or str(error)
             if tally.quarantined and not dry_run:
                 tally.restorable_until = act.restorable_until
         outcome = report.cleanup_outcome(tally, stop=stop.reason, held=held, lost=lost, on_trip=what.brakes.on_trip)

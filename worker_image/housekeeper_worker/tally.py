@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable
 from typing import Final
 
 from housekeeper_worker.retention.decide import Verdict, decision
@@ -89,8 +88,8 @@ class Tally:
     examples: list[Verdict] = dataclasses.field(default_factory=list)
     """What was decided about each of the sample."""
     sampled: Counter[Verdict] = dataclasses.field(default_factory=Counter)
-    on_stay: Callable[[bytes, Fault], None] | None = None
-    """Called with each planned file that stays, and why."""
+    found_open: list[tuple[bytes, Fault]] = dataclasses.field(default_factory=list)
+    """In a dry run: planned files that would stay, and why, of those whose openers were looked for."""
     sample_paths: list[bytes] = dataclasses.field(default_factory=list)
     """The path of each in `sample`, as bytes."""
     first_odd: dict[Verdict, tuple[str, str]] = dataclasses.field(default_factory=dict)
@@ -128,6 +127,7 @@ class Tally:
                 self._keep_sample(example, path, verdict)
         for verdict, odd in other.first_odd.items():
             self.first_odd.setdefault(verdict, odd)
+        self.found_open += other.found_open
         self.stopped_by_fault = self.stopped_by_fault or other.stopped_by_fault
 
     def wants_error(self, fault: Fault) -> bool:

@@ -81,7 +81,7 @@ def test_the_task_of_a_policy_says_everything() -> None:
                         {"match": {"env": "prod", "host": ""}, "keep": {"last": -1, "atLeast": 1}},
                         {"match": {"env": "prod"}, "keep": {"maxTotalSize": 1000, "atLeast": 1}},
                     ],
-                    "action": "Quarantine",
+                    "action": "Delete",
                 },
             ],
             "settleSeconds": 0.0,
@@ -94,6 +94,7 @@ def test_the_task_of_a_policy_says_everything() -> None:
             "expectMarker": "postgres/.volume-id",
             "report": "/report/housekeeper",
             "reportKeepSeconds": 315360000.0,
+            "processes": 0,
         },
     }
     assert Task.from_json(task.to_json()) == task
@@ -130,6 +131,7 @@ def test_the_task_of_a_minimal_policy_has_all_defaults_written_out() -> None:
             "brakes": {"maxPercent": 50, "onTrip": "Hold"},
             "holdSeconds": 604_800.0,
             "quarantineSeconds": 604800.0,
+            "processes": 0,
         },
     }
     assert Task.from_json(task.to_json()) == task

@@ -34,10 +34,10 @@ _FULL: Final = 256 * 1024
 FILE_EVENTS: Final = (
     "removed",
     "skipped",
-    "wouldRemove",
     "quarantined",
-    "wouldQuarantine",
     "restored",
+    "wouldRemove",
+    "wouldQuarantine",
     "wouldRestore",
 )
 """Events of lines about single files."""
@@ -85,6 +85,8 @@ class Audit:
         self.notes: list[str] = []
         """Sentences for the result."""
         self._complete = True
+        self._why: str | None = None
+        self._rescued = False
         # A pipe and a terminal have no disk to wait for.
         self._syncs = fd is not None and stat.S_ISREG(os.fstat(fd).st_mode)
         self._stamp = timestamp(time.time_ns())
@@ -124,12 +126,14 @@ class Audit:
 
     def files(self, lines: str, count: int) -> None:
         """Add `count` lines about files, as `file_lines` makes them; they are written with their batch."""
-        if self._fd is None or not count:
+        if not self._on or not count:
             return
         # Within a path each quote is escaped, so this is in a line only where it is its event.
         counts = {event: lines.count(f'","event":"{event}",') for event in FILE_EVENTS}
         self._unsynced += counts["removed"]
-        if self._untold:
+        if self._fd is None:
+            self._rescue(lines.encode())  # of what others had begun when it was lost
+        elif self._untold:
             self._untold.update(counts)
         else:
             self._add_files(lines, counts)
@@ -165,17 +169,28 @@ class Audit:
     def _lost(self, error: OSError, block: bytes) -> AuditLost:
         self._fd, self._complete = None, False
         self._forget()
-        told = f"the audit could not be written: {error.strerror}"
+        self._why = f"the audit could not be written: {error.strerror}"
+        self._rescue(block)
+        return AuditLost(self.loss() or "")
+
+    def loss(self) -> str | None:
+        """Why it could not be written to its end, and what that leaves open; None if it could."""
+        if self._why is None:
+            return None
+        told = self._why
         if self._unsynced:
             told += (
-                f"; {self._unsynced} files were removed after the last line that is safe there, an intent, which says "
-                "how many could go and names the first and the last"
+                f"; {self._unsynced} files were removed after the last line that is safe there: the last intents say "
+                "how many could go, and name the first and the last"
             )
+        return told + ("; the log has the lines that are missing" if self._rescued else "")
+
+    def _rescue(self, lines: bytes) -> None:
+        """Lines that have no place any more, into the log."""
         if self._spare is not None:
             with contextlib.suppress(OSError):
-                _write_all(self._spare, block)
-                told += "; the log has the lines that are missing"
-        return AuditLost(told)
+                _write_all(self._spare, lines)
+                self._rescued = True
 
     def _event(self, name: str, **members: object) -> str:
         self._stamp = timestamp(time.time_ns())

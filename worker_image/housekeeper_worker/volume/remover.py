@@ -147,6 +147,8 @@ class Remover:
                 if use is Use.OPEN or (self._strict and use is Use.UNKNOWN):
                     goes[place] = 0
                     self._stays_for(use, share, place)
+                    fault = Fault.IN_USE if use is Use.OPEN else Fault.UNKNOWN_USE
+                    self.tally.found_open.append((join(share.directory, name), fault))
                 else:
                     self.tally.use[use] += 1
 
@@ -363,8 +365,6 @@ class Remover:
         marks[place] = 1
         self._tell("skipped", share, marks, f',"skipped":"{fault}"')
         path = join(share.directory, share.records.names[place])
-        if tally.on_stay is not None:
-            tally.on_stay(path, fault)
         if error is not None and tally.wants_error(fault):
             tally.add_error(explain(fault, error, self._root, path, share.directory))
         self._io_errors = self._io_errors + 1 if fault is Fault.IO else 0
