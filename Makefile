@@ -1,6 +1,6 @@
 # Each target is one line that calls something readable in workshop/. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-down test verify lock generate manifests images
+.PHONY: help setup demo demo-down test bench verify lock generate manifests images
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -16,6 +16,9 @@ demo-down: setup ## Remove what `make demo` made
 
 test: setup ## Run all tests, on a cluster of their own
 	@workshop/test $(PYTEST)
+
+bench: setup ## Measure against find (BENCH="--only scan-warm --runs 3 --scale 0.1"); as root with cold caches too
+	@.venv/bin/python -m tests.benchmarks $(BENCH)
 
 verify: setup ## Check format, types, import arrows, generated files, chart and documents
 	@.venv/bin/python -m workshop.verify
