@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator
+from itertools import compress
+from operator import not_
 from typing import Final
 
 from housekeeper_worker.retention.candidates import Candidates, Group, cause_of
@@ -28,8 +30,8 @@ def conclude(
     for group in candidates.groups():
         if stop.reason is not None:
             return
-        _mark(candidates, group, plan, going, causes, all_listed=all_listed)
-        _count(candidates, group, tally, going, all_listed=all_listed)
+        gone = _mark(candidates, group, plan, going, causes, all_listed=all_listed)
+        _count(candidates, group, tally, going, gone, all_listed=all_listed)
         _add_samples(candidates, group, tally, all_listed=all_listed)
         if on_decision is not None:
             places.update((index, (group, place)) for place, index in enumerate(group.order))
@@ -42,25 +44,32 @@ def conclude(
 
 def _mark(
     candidates: Candidates, group: Group, plan: Plan, going: bytearray, causes: array[int], *, all_listed: bool
-) -> None:
-    """Mark what goes of a group, each with its cause: whether something would have kept it, but for the size."""
+) -> int:
+    """Mark what goes of a group, each with its cause: whether something would have kept it, but for the size.
+
+    Returns how many go.
+    """
+    places = candidates.going(group, all_listed=all_listed)
     masks = None if group.kept is None else group.kept.masks
-    order = group.order
-    numbers: dict[bool, int] = {}
-    for place in candidates.going(group, all_listed=all_listed):
-        capped = masks is not None and masks[place] == CAPPED
-        number = numbers.get(capped)
-        if number is None:
-            number = numbers[capped] = plan.add_cause(cause_of(candidates, group, place))
-        index = order[place]
-        going[index] = 1
-        causes[index] = number
+    capped = [] if masks is None or CAPPED not in masks else [masks[place] == CAPPED for place in places]
+    each = [places]
+    if capped:
+        each = [array("I", compress(places, marks)) for marks in (capped, map(not_, capped))]
+    for alike in each:
+        if not alike:
+            continue
+        number = plan.add_cause(cause_of(candidates, group, alike[0]))
+        for index in map(group.order.__getitem__, alike):
+            going[index] = 1
+            causes[index] = number
+    return len(places)
 
 
-def _count(candidates: Candidates, group: Group, tally: Tally, going: bytearray, *, all_listed: bool) -> None:
+def _count(
+    candidates: Candidates, group: Group, tally: Tally, going: bytearray, gone: int, *, all_listed: bool
+) -> None:
     """Count verdicts. Those that are kept are most of them or few; the rest is looked at only where it stays."""
     kept = 0 if group.kept is None else len(group.order) - group.kept.masks.count(0) - group.kept.masks.count(CAPPED)
-    gone = sum(map(going.__getitem__, group.order))
     tally.verdicts[Verdict.KEPT] += kept
     tally.verdicts[Verdict.REMOVE] += gone
     if kept + gone < len(group.order):

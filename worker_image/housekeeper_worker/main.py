@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import time
-import traceback
 
 from housekeeper_api import names
 from housekeeper_api.exit_codes import ExitCode
@@ -54,6 +53,8 @@ def work(task_file: str) -> tuple[Result, ExitCode]:
         return result, ExitCode.FAILED
     except BaseException as error:  # noqa: BLE001 - the result is the last chance to say what happened
         message = report.unexpected(error)
+        import traceback  # noqa: PLC0415 - seldom wanted, and a tenth of a cold start
+
         log("error", message, traceback=traceback.format_exc())
         result = report.failure("Failed", message, mode=mode, seconds=time.monotonic() - began)
         return result, ExitCode.FAILED

@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import secrets
 from typing import Any, Final
 
 from housekeeper_api.result import Result
@@ -115,7 +114,7 @@ def add(path: str, subject: Subject, result: Result, now_ns: int) -> None:
             for run in runs
         ],
     }
-    temporary = f"{path}.{secrets.token_hex(4)}.new"
+    temporary = f"{path}.{os.urandom(4).hex()}.new"
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(fd, "w", encoding="utf-8") as file:

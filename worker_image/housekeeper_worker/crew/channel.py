@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import pickle
 import select
 import struct
 from collections.abc import Iterator
@@ -52,6 +51,8 @@ class Channel:
 
     def put(self, message: Message) -> None:
         """Send, as far as there is room. For a writing end that does not block; `push` sends the rest."""
+        import pickle  # noqa: PLC0415 - for runs of several processes alone
+
         data = pickle.dumps(message, protocol=5)
         self._leaving += _LENGTH.pack(len(data)) + data
         self.push()
@@ -68,6 +69,8 @@ class Channel:
 
     def send(self, message: Message) -> None:
         """Send, and wait until it is sent. Raises BrokenPipeError."""
+        import pickle  # noqa: PLC0415 - for runs of several processes alone
+
         data = pickle.dumps(message, protocol=5)
         rest = memoryview(_LENGTH.pack(len(data)) + data)
         while rest:
@@ -86,6 +89,8 @@ class Channel:
         self._arrived += data
 
     def _messages(self) -> Iterator[Message]:
+        import pickle  # noqa: PLC0415 - as above
+
         while len(self._arrived) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._arrived)
             end = _LENGTH.size + length

@@ -11,7 +11,6 @@ import os
 import select
 import signal
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Final, Self
@@ -153,6 +152,8 @@ def _be_member(channel: Channel, number: int, parent: int, stop: Stop, work: Wor
     except BrokenPipeError:
         pass  # nobody is left to tell
     except BaseException as error:  # noqa: BLE001 - whatever it is, the first process must say so
+        import traceback  # noqa: PLC0415 - seldom wanted, and a tenth of a cold start
+
         log("error", f"process {os.getpid()} of this run broke: {error}", traceback=traceback.format_exc())
         channel.send(("failed", f"process {os.getpid()} of this run broke: {type(error).__name__}: {error}"))
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 from collections.abc import Iterator
 from typing import Final
 
@@ -55,7 +54,7 @@ def shown_place(task: Task, what: Cleanup, name: str) -> str:
 
 def store(directory: int, header: Header, plan: Plan, births: Births) -> str:
     """Write a plan under its digest, whole or not at all. Returns the 64 hexadecimal digits. Raises OSError."""
-    temporary = _NEW + secrets.token_hex(8).encode()
+    temporary = _NEW + os.urandom(8).hex().encode()
     fd = os.open(
         temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory
     )

@@ -11,7 +11,6 @@ import dataclasses
 import errno
 import os
 import re
-import secrets
 import stat as modes
 from collections.abc import Iterator
 from typing import Final
@@ -49,7 +48,7 @@ class Quarantine:
 def new_name(run: str, attempt: int) -> bytes:
     """A name that no other quarantine has: two attempts of a run, or two runs of one name, do not meet."""
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", run)[:_MAX_RUN].lstrip(".") or "run"
-    return f"{plain}.a{attempt}.{secrets.token_hex(4)}".encode()
+    return f"{plain}.a{attempt}.{os.urandom(4).hex()}".encode()
 
 
 def path_of(name: bytes) -> bytes:

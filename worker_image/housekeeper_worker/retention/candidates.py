@@ -6,6 +6,8 @@ import datetime as dt
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import compress
+from operator import not_
 from typing import Final, NamedTuple
 
 from housekeeper_api.task import Rule
@@ -137,7 +139,7 @@ class Candidates:
         times = self._time if self._has_own_time else self.files.modified
         for number, members in enumerate(self._members):
             order = oldest_first(times, members, self._ranks)
-            column = array("q", [times[index] for index in order])
+            column = array("q", map(times.__getitem__, order))
             keep = self.grouping.keep(number)
             kept = None if keep is None else keeping(column, self._sizes(order), keep, self._tz)
             yield Group(number, order, column, kept, bisect_left(column, self._lines.old_before))
@@ -192,19 +194,22 @@ class Candidates:
             reasons.append(reason(verdict, older or "", self._settle))
         return tuple(reasons)
 
-    def going(self, group: Group, *, all_listed: bool) -> Iterator[int]:
-        """Places that go, the oldest first. Run to its end, it takes note if nothing would be left."""
+    def going(self, group: Group, *, all_listed: bool) -> array[int]:
+        """Places that go, the oldest first. Takes note if nothing would be left."""
         kept, order, verdicts = group.kept, group.order, self._verdict
         if not all_listed and kept is not None and kept.keep.max_total_size is not None:
-            return
-        masks = None if kept is None else kept.masks
-        count = 0
-        for place in range(group.old):
-            if (masks is None or masks[place] in _UNKEPT) and not verdicts[order[place]]:
-                count += 1
-                yield place
-        if count and count == len(order) and kept is not None and not self._protected[group.number]:
+            return array("I")
+        # Columns at once, for a group may be all that there is.
+        marks = b"\x01" * group.old
+        if kept is not None:
+            masks = memoryview(kept.masks)[: group.old]
+            marks = bytes(map(_UNKEPT.__contains__, masks) if CAPPED in masks else map(not_, masks))
+        if any(verdicts):
+            marks = bytes(mark and not verdicts[index] for mark, index in zip(marks, order, strict=False))
+        places = array("I", compress(range(group.old), marks))
+        if places and len(places) == len(order) and kept is not None and not self._protected[group.number]:
             self.emptied.add(words(self.grouping.values(group.number)))
+        return places
 
     def decided(self, group: Group, place: int, path: bytes, *, all_listed: bool) -> Decided:
         """One decision with its reasons."""

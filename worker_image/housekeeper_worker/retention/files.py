@@ -82,7 +82,7 @@ class Files:
         found = Records()
         begin, end = chunk.first, chunk.first + chunk.length
         columns: dict[str, Iterable[int]] = {name: getattr(self, name)[begin:end] for name in _COPIED}
-        columns["device"] = [self.devices[index] for index in self.device[begin:end]]
+        columns["device"] = map(self.devices.__getitem__, self.device[begin:end])
         found.extend(chunk.names.split(b"\0"), **columns)
         return found
 

@@ -119,11 +119,11 @@ class Plan:
         for chunk in files.chunks:
             end = chunk.first + chunk.length
             marks = going[chunk.first : end]
-            if any(marks):
+            if 1 in marks:
                 records = files.records(chunk)
                 records.cause = causes[chunk.first : end]
                 records.time = times[chunk.first : end]
-                self.add(chunk.directory, records.compressed(marks))
+                self.add(chunk.directory, records.compressed(marks) if 0 in marks else records)
 
     def join(self, parts: Sequence[Part], store: Store) -> None:
         """Add what another plan with the same causes found, and `store`, where its records lie."""
@@ -277,7 +277,9 @@ class Plan:
                 end = begin + _BLOCK
                 names = b"\0".join(records.names[begin:end])
                 sha.update(struct.pack("=I", len(names)) + names)
-                sha.update(bytes([self.causes[cause].rule for cause in records.cause[begin:end]]))
+                causes = records.cause[begin:end]
+                rules = {cause: self.causes[cause].rule for cause in set(causes)}
+                sha.update(bytes(map(rules.__getitem__, causes)))
                 for name in _HASHED:
                     sha.update(getattr(records, name)[begin:end])
         return sha.digest()

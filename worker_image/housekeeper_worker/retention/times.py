@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import calendar
 import datetime as dt
-import zoneinfo
 from typing import Final
 
 from housekeeper_api.durations import Duration
@@ -21,6 +20,8 @@ def zone(name: str) -> dt.tzinfo:
     """The IANA time zone `name`. Raises `TaskError`."""
     if name in {"UTC", "Etc/UTC"}:
         return dt.UTC  # most policies: saves reading the database
+    import zoneinfo  # noqa: PLC0415 - and importing what reads it
+
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
