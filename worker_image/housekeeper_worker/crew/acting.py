@@ -114,7 +114,7 @@ class Acting:
             member.channel.put(("do", job))
             return
         self._remover.stamp = stamp
-        self._remover.tally = Tally(on_stay=self._tally.on_stay)
+        self._remover.tally = Tally()
         self._perform(self._remover, self.batch(cut), job)
         self._is_done(job, Done(self._remover.tally, *self._remover.take_lines()))
         self._complain()

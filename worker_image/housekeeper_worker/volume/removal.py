@@ -62,8 +62,7 @@ class Removal:
         self._audit = audit
         self._stop = stop
         self._looks = open_files != "Ignore"
-        # Who listens, gauges or moves does so in one process.
-        alone = gauge is not None or act is not None or tally.on_stay is not None
+        alone = gauge is not None or act is not None
         self._processes = processes if not alone and (at_once or len(plan) > SHARED_ABOVE) else 1
         read_before = {
             number: accessed_before[cause.rule]
