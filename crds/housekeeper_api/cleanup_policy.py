@@ -98,6 +98,14 @@ class Select(Model):
     """A file of fewer bytes is not selected, as if no glob took it."""
     max_size: Size | None = None
     """A file of more bytes is not selected, as if no glob took it."""
+    item_type: Literal["File", "Directory"] = "File"
+    """Directory: each directory that the globs match (the topmost, where one is in another) is one item. Its time is
+    the newest modification time inside, directories included. It goes as a whole or stays as a whole: it stays if
+    anything in it is excluded, belongs to an earlier rule, is protected, incomplete, not settled, open, not readable,
+    or a mount."""
+    ignore_incomplete: bool = False
+    """Whether what is still being written is left alone, and not counted by `keep`: names that end with .part, .tmp,
+    .partial or .lock, and every NAME beside such a sibling. A directory that holds such a name is incomplete too."""
 
 
 class CleanupRule(Model):
@@ -114,6 +122,18 @@ class CleanupRule(Model):
             lambda self: not self.keep_per_group or self.group_by is not None,
             "means nothing without groupBy, which says what the groups are",
             field_path=".keepPerGroup",
+        ),
+        Rule(
+            "self.select.itemType != 'Directory' || self.time.source != 'AccessTime'",
+            lambda self: self.select.item_type != "Directory" or self.time.source != "AccessTime",
+            "AccessTime says nothing about directories, whose every look inside is an access: write another source",
+            field_path=".time.source",
+        ),
+        Rule(
+            "self.select.itemType != 'Directory' || self.action != 'Quarantine'",
+            lambda self: self.select.item_type != "Directory" or self.action != "Quarantine",
+            "cannot be Quarantine for directories, which are removed as a whole: write Delete",
+            field_path=".action",
         ),
     )
 
@@ -135,6 +155,9 @@ class CleanupRule(Model):
     action: Literal["Delete", "Quarantine"] = "Delete"
     """What happens to what goes. Quarantine: it is moved into `.housekeeper/quarantine` of the volume, from where it
     can be restored; the room becomes free when it is purged."""
+    remove_empty_directories: Literal["Never", "EmptiedByThisRun"] = "Never"
+    """EmptiedByThisRun: a directory goes if this run removed the last entry in it for this rule, and above it each that
+    is empty without it; never `path` itself, a mount or a directory that was empty before."""
 
 
 class Report(Model):

@@ -58,6 +58,7 @@ def _cleanup(cleanup: result.Cleanup) -> CleanupResult:
         scanned=_count(cleanup.scanned),
         matched=_count(cleanup.matched),
         removed=_count(cleanup.removed),
+        removed_directories=_count(cleanup.removed_directories),
         bytes_freed=_count(cleanup.bytes_freed),
         freed=format_bytes(_count(cleanup.bytes_freed)),
         freed_on_disk=None if not _is_integer(freed) else max(-MAX_INTEGER, min(freed, MAX_INTEGER)),

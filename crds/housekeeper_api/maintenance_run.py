@@ -240,6 +240,8 @@ class CleanupResult(StatusModel):
     """Files that a rule selected."""
     removed: Count
     """Files removed."""
+    removed_directories: Count = 0
+    """Directories removed because this run had emptied them. Not counted in a dry run."""
     bytes_freed: Count
     """Allocated bytes of what was removed."""
     freed: Annotated[str, Field(max_length=16)] | None = None

@@ -125,6 +125,9 @@ def _rule(rule: CleanupRule) -> task.Rule:
         min_size=_whole_bytes(rule.select.min_size, ROUND_CEILING),
         max_size=_whole_bytes(rule.select.max_size, ROUND_FLOOR),
         action=rule.action,
+        item_type=rule.select.item_type,
+        ignore_incomplete=rule.select.ignore_incomplete,
+        remove_empty_directories=rule.remove_empty_directories,
     )
 
 

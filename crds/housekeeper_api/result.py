@@ -41,7 +41,7 @@ class AuditReport:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cleanup:
-    """Counters of a clean-up. Items are files (later also directories taken as one)."""
+    """Counters of a clean-up. Items are files, and directories that are taken as one."""
 
     scanned: int = 0
     """Files seen below the root."""
@@ -49,6 +49,8 @@ class Cleanup:
     """Files that a rule selected."""
     removed: int = 0
     """Files removed; in a dry run, files that would be."""
+    removed_directories: int = 0
+    """Directories that this run emptied and removed after that; 0 in a dry run."""
     bytes_freed: int = 0
     """Allocated bytes of what was removed; a hard-linked file counts with its last link. In a dry run: would be."""
     freed_on_disk: int | None = None

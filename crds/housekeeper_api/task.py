@@ -20,6 +20,8 @@ OpenFiles = Literal["Protect", "Strict", "Ignore"]
 CheckType = Literal["Memory", "CPU", "Filesystem"]
 TimeSource = Literal["ModificationTime", "AccessTime", "ChangeTime", "BirthTime", "Name"]
 PressureOf = Literal["FileSystem", "Claim"]
+ItemType = Literal["File", "Directory"]
+RemoveEmptyDirectories = Literal["Never", "EmptiedByThisRun"]
 OnTrip = Literal["Hold", "Fail"]
 Action = Literal["Delete", "Quarantine"]
 
@@ -91,6 +93,11 @@ class Rule:
     """Bytes; a file of fewer is not selected."""
     max_size: int | None = None
     """Bytes; a file of more is not selected."""
+    item_type: ItemType = "File"
+    """Directory: a directory that the globs match is one item."""
+    ignore_incomplete: bool = False
+    """Whether what is still being written, as its name or a sibling's says, is left alone."""
+    remove_empty_directories: RemoveEmptyDirectories = "Never"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

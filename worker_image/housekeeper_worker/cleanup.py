@@ -34,6 +34,7 @@ from housekeeper_worker.survey import OnDecision, Survey
 from housekeeper_worker.volume import item_times
 from housekeeper_worker.volume.faults import Fault
 from housekeeper_worker.volume.locking import wait_for_root
+from housekeeper_worker.volume.recovery import recover
 from housekeeper_worker.volume.removal import Removal
 from housekeeper_worker.volume.root import VolumeRoot
 from housekeeper_worker.volume.start import check_start, start_path
@@ -105,10 +106,13 @@ def clean(
             sizes=size_bounds(what.rules),
             times=item_times.readers(what.rules),
             at_once=at_once,
+            rules=what.rules,
         )
         stores.callback(survey.close)
-        survey.run(start)
         plan, tally = survey.plan, survey.tally
+        if not dry_run:
+            recover(root, task.run, tally, audit, stop, now_ns=now_ns)
+        survey.run(start)
         digest = ""
         held = lost = None
         complete = stop.reason is None and not tally.stopped_by_fault
@@ -138,6 +142,10 @@ def clean(
                 gauge=None if relief is None else relief.gauge,
                 act=act if act.rules else None,
                 at_once=at_once,
+                rules=what.rules,
+                run=task.run,
+                now_ns=now_ns,
+                start=start,
             )
             try:
                 if dry_run:

@@ -71,7 +71,8 @@ def cleanup_message(
     `waited`: seconds for which another worker at the same volume was waited for.
     """
     done = (
-        f"{'would remove' if dry_run else 'removed'} {tally.removed} of {tally.matched} selected files "
+        f"{'would remove' if dry_run else 'removed'} {tally.removed} of {tally.matched} selected "
+        f"{'items' if tally.directory_items else 'files'} "
         f"({format_bytes(tally.bytes_freed)}); {_quarantine(tally, dry_run=dry_run)}{tally.scanned} scanned"
     )
     parts = {
@@ -147,6 +148,7 @@ def cleanup_result(tally: Tally, *, outcome: Outcome, message: str, mode: str, s
             scanned=tally.scanned,
             matched=tally.matched,
             removed=tally.removed,
+            removed_directories=tally.removed_directories,
             bytes_freed=tally.bytes_freed,
             freed_on_disk=tally.freed_on_disk,
             skipped=tally.skipped(),

@@ -16,6 +16,7 @@ from housekeeper_worker.retention import brakes
 from housekeeper_worker.retention.candidates import Candidates
 from housekeeper_worker.retention.decide import Decided, Verdict
 from housekeeper_worker.retention.groups import narrowing
+from housekeeper_worker.retention.incomplete import is_incomplete, marked
 from housekeeper_worker.retention.select import Scope, Selector
 from housekeeper_worker.retention.sizes import size_bounds, within
 from housekeeper_worker.retention.times import cutoff, zone
@@ -26,6 +27,7 @@ _SECOND: Final = 1_000_000_000
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MAX_DAYS: Final = 100_000
 _RESERVED: Final = ("protected: file systems keep files of such names for themselves",)
+_INCOMPLETE: Final = "incomplete: it is still being written, as its name or a sibling's says"
 
 
 class Item(NamedTuple):
@@ -121,9 +123,17 @@ class Simulation:
         decided: list[Decided | None] = [None] * len(items)
         rules = candidates(self._task, self._what, lines(self._task, self._what, now_ns), every_rule=True)
         numbers: dict[int, list[int]] = {number: [] for number in rules}
+        incomplete = _incomplete(items) if any(rule.ignore_incomplete for rule in self._what.rules) else set()
         for rule, group, number in self._selected(items, rules):
             item, gathering = items[number], rules[rule]
             path = os.fsencode(item.path)
+            if number in incomplete and self._what.rules[rule].ignore_incomplete:
+                gathering.protect(group)
+                values = gathering.grouping.values(group)
+                decided[number] = Decided(
+                    path, rule, Verdict.STAYS, (_INCOMPLETE,), values, item.size, item.size, item.time
+                )
+                continue
             time = gathering.time(item.path, item.time)
             verdict = gathering.verdict(time, item.time, item.time, now_ns)
             if is_reserved(path.rpartition(b"/")[2]):
@@ -169,7 +179,7 @@ class Simulation:
             narrow = narrowing(groupings, directory, names, groups) if groupings else None
             if self._sizes:
                 narrow = within(self._sizes, [items[number].size for number in numbers].__getitem__, narrow)
-            owners = scope.owners(names, narrow)
+            owners = scope.item_owners(names, narrow)
             for number, name, owner in zip(numbers, names, owners, strict=True):
                 if owner:
                     yield owner - 1, groups.get(owner - 1, {}).get(name, 0), number
@@ -208,3 +218,9 @@ class Simulation:
                 [item for item in present if item.path not in removed],
                 [item for item in present if item.path in removed],
             )
+
+
+def _incomplete(items: Sequence[Item]) -> set[int]:
+    """Numbers of items that are still being written: by their own name, or a sibling's."""
+    marks = marked(item.path for item in items)
+    return {number for number, item in enumerate(items) if is_incomplete(item.path, marks)}

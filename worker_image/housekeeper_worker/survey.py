@@ -11,12 +11,15 @@ from itertools import compress
 from types import MappingProxyType
 from typing import Final
 
+from housekeeper_api.task import Rule
 from housekeeper_worker.conclusion import conclude
 from housekeeper_worker.crew.scanning import HIRE_AFTER, Found, Giver, Taker
+from housekeeper_worker.directories import Directories, Rules
 from housekeeper_worker.errors import DiskFailing, MemberLost
 from housekeeper_worker.retention.candidates import Candidates
 from housekeeper_worker.retention.decide import Decided, Lines, Verdict, decide, old_at_once, reason
 from housekeeper_worker.retention.groups import narrowing
+from housekeeper_worker.retention.incomplete import is_incomplete
 from housekeeper_worker.retention.paths import join
 from housekeeper_worker.retention.plan import Cause, Plan, Store
 from housekeeper_worker.retention.records import Records
@@ -28,6 +31,7 @@ from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.blocks import Block, Blocks, Entry
 from housekeeper_worker.volume.faults import MAX_IO_ERRORS, Fault, classify, explain
 from housekeeper_worker.volume.item_times import Times
+from housekeeper_worker.volume.marks import Marks
 from housekeeper_worker.volume.names import shown
 from housekeeper_worker.volume.protected import WORDS, Protection
 from housekeeper_worker.volume.root import VolumeRoot
@@ -60,11 +64,13 @@ class Survey:
         sizes: Mapping[int, Bounds] = MappingProxyType({}),
         times: Mapping[int, Times] = MappingProxyType({}),
         at_once: bool = False,
+        rules: Sequence[Rule] = (),
     ) -> None:
         """`store`: where the plan's records are kept; without, in memory. `processes`: how many may work at
         it; they begin when the first one sees that there is much to do, or `at_once`.
 
         `sizes` and `times`: bounds on the size, and how the times of files are had, for the rules that say it.
+        `rules` are for items that are directories, and for what is incomplete; without them there is neither.
         """
         self._root = root
         self._selector = selector
@@ -85,7 +91,18 @@ class Survey:
         self._joined: list[Scratch] = []
         """Where other processes keep what they found."""
         self._hire_after = 0 if at_once else HIRE_AFTER
+        self._incomplete = {number for number, rule in enumerate(rules) if rule.ignore_incomplete}
+        """Rules that leave alone what is incomplete."""
+        self._marks = Marks()
         self._begin(store)
+        self._directories: Directories | None = None
+        if any(rule.item_type == "Directory" for rule in rules):
+            # One process alone: what is in an item has another scope than its path says.
+            self._processes = 1
+            known = Rules(rules, lines, self._ages, together, self._causes, settle, sizes)
+            self._directories = Directories(
+                root, known, self.plan, self.tally, stop, now_ns, on_decision, self.on_directory_error
+            )
 
     def _begin(self, store: Store | None) -> None:
         self.plan = Plan(store)
@@ -138,7 +155,8 @@ class Survey:
     def _walk(self, start: bytes | None, sharing: Sharing) -> None:
         if self._selector.root is None:
             return
-        walk = Walk(self._root, start, self._selector.root, self._stop, self.on_directory_error, sharing)
+        select = None if self._directories is None else self._directories.select
+        walk = Walk(self._root, start, self._selector.root, self._stop, self.on_directory_error, sharing, select)
         try:
             for window in walk:
                 self._look_through(window)
@@ -156,6 +174,8 @@ class Survey:
     def _look_through(self, window: Window) -> None:
         files = window.files
         self.tally.scanned += len(files)
+        if self._directories is not None and window.items:
+            self._directories.survey(window, lambda: self._marks.of(window.directory, window.fd))
         if not files:
             return
         names = [entry.name for entry in files]
@@ -166,10 +186,30 @@ class Survey:
                 continue
             self._number = number
             act = self._gather_all if number in self._together else self._decide_all
-            if count == len(files):
-                act(window, files, number)
-            else:
-                act(window, list(compress(files, (owner == number + 1 for owner in owners))), number)
+            taken = files if count == len(files) else list(compress(files, (owner == number + 1 for owner in owners)))
+            act(window, self._complete(window, taken, number) if number in self._incomplete else taken, number)
+
+    def _complete(self, window: Window, entries: list[Entry], number: int) -> list[Entry]:
+        """Those of the files of a rule that are not still being written."""
+        try:
+            marks = self._marks.of(window.directory, window.fd)
+        except OSError as error:
+            self.on_directory_error(window.directory, error)
+            return []
+        complete = [entry for entry in entries if not is_incomplete(entry.name, marks)]
+        count = len(entries) - len(complete)
+        self.tally.matched += count
+        self.tally.protected[Protection.INCOMPLETE] += count
+        if count:
+            groups = self._groups.get(number)
+            for entry in entries:
+                if is_incomplete(entry.name, marks):
+                    if number in self._together:
+                        self._together[number].protect(0 if groups is None else groups[entry.name])
+                    if self._on_decision is not None:
+                        path, why = join(window.directory, os.fsencode(entry.name)), WORDS[Protection.INCOMPLETE]
+                        self._on_decision(Decided(path, number, Verdict.STAYS, (why,), {}, 0, 0, 0))
+        return complete
 
     def _narrow(self, window: Window, names: Sequence[str]) -> Narrow:
         self._groups = {}

@@ -25,6 +25,7 @@ _SAMPLES: Final = {
     Verdict.UNPARSABLE: 2,
     Verdict.UNLISTED: 2,
     Verdict.SPARED: 0,
+    Verdict.STAYS: 4,
 }
 """How many decisions of each kind are shown as examples."""
 _ODD: Final = {Verdict.FUTURE, Verdict.UNPARSABLE}
@@ -52,6 +53,8 @@ class Tally:
     scanned: int = 0
     matched: int = 0
     removed: int = 0
+    removed_directories: int = 0
+    """Directories that this run emptied and then removed."""
     bytes_freed: int = 0
     freed_on_disk: int | None = None
     planned: int = 0
@@ -82,6 +85,8 @@ class Tally:
     """Errors by class: of files that stayed, and of directories that could not be read."""
     errors: list[str] = dataclasses.field(default_factory=list)
     directories: int = 0
+    directory_items: int = 0
+    """Selected directories, each one item."""
     mounts: int = 0
     others: int = 0
     sample: list[dict[str, str]] = dataclasses.field(default_factory=list)

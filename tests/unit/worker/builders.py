@@ -54,9 +54,38 @@ def users_files(root: Path | bytes) -> set[bytes]:
     return {path for path in files_below(root) if not path.startswith(b".housekeeper/")}
 
 
-def rule(name: str = "old", include: Iterable[str] = ("**",), exclude: Iterable[str] = (), older: str = "30d") -> Rule:
+def rule(
+    name: str = "old",
+    include: Iterable[str] = ("**",),
+    exclude: Iterable[str] = (),
+    older: str | None = "30d",
+    **members: Any,
+) -> Rule:
     """A rule."""
-    return Rule(name, tuple(include), tuple(exclude), older)
+    return Rule(name, tuple(include), tuple(exclude), older, **members)
+
+
+def directories(
+    include: Iterable[str] = ("*",), exclude: Iterable[str] = (), older: str | None = "30d", **members: Any
+) -> Rule:
+    """A rule whose items are directories."""
+    return rule("directories", include, exclude, older, item_type="Directory", **members)
+
+
+def age(path: Path, days: float) -> None:
+    """Let everything below `path`, and it, be so many days old."""
+    moment = time.time_ns() - int(days * DAY)
+    for directory, below, names in os.walk(path):
+        for name in (*below, *names, "."):
+            os.utime(os.path.join(directory, name), ns=(moment, moment), follow_symlinks=False)
+
+
+def item(path: Path, *names: str, days: float = OLD) -> None:
+    """A directory with files of these names, all of it so many days old."""
+    path.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        write(path / name, content=b"x" * 5000)
+    age(path, days)
 
 
 def cleanup_task(

@@ -23,7 +23,17 @@ from housekeeper_worker.checks.filesystem import measure_filesystem
 from housekeeper_worker.errors import AuditLost, CouldNotRun
 from housekeeper_worker.main import perform
 from housekeeper_worker.stop import Stop
-from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, files_below, rule, write
+from tests.unit.worker.builders import (
+    OLD,
+    as_user,
+    carry_out,
+    cleanup_task,
+    directories,
+    files_below,
+    item,
+    rule,
+    write,
+)
 from tests.unit.worker.openers import holding
 from tests.unit.worker.quarantines import contents, in_quarantine, put_back, quarantine_task, quarantining
 
@@ -192,6 +202,73 @@ def overlay(directory: Path, fallback: bool) -> dict[str, Any]:
     _run("mount", "-t", "overlay", "overlay", "-o", f"lowerdir={lower},upperdir={upper},workdir={work}", volume)
     result = carry_out(cleanup_task(volume), prefer_fallback=fallback)
     return {"result": as_dict(result), "left": [name for name in _names(volume) if not name.endswith("#")]}
+
+
+def mounts_in_directories(directory: Path, fallback: bool) -> dict[str, Any]:
+    """Directories that are items, in which a tmpfs, the same file system and a file over a file are mounted."""
+    volume, outside = directory / "volume", directory / "outside"
+    item(outside, "precious")
+    for name in ("tmpfs", "bind", "over", "later", "free"):
+        item(volume / name, "deep/x")
+    item(volume / "itself", "x")
+    _run("mount", "-t", "tmpfs", "tmpfs", volume / "tmpfs/deep")
+    _run("mount", "--bind", outside, volume / "bind/deep")
+    _run("mount", "--bind", outside / "precious", volume / "over/deep/x")
+    _run("mount", "--bind", outside, volume / "itself")
+    result = carry_out(cleanup_task(volume, directories(["*"])), prefer_fallback=fallback, later=OLD)
+    return {"result": as_dict(result), "left": _names(volume), "outside": _names(outside)}
+
+
+def directories_that_cannot_move(directory: Path, fallback: bool) -> dict[str, Any]:
+    """Directories of an overlay: of a lower layer, which the kernel does not rename, and of the upper one."""
+    lower, upper, work, volume = (directory / name for name in ("lower", "upper", "work", "volume"))
+    for made in (lower, upper, work, volume):
+        made.mkdir(exist_ok=True)
+    _run("mount", "-t", "tmpfs", "tmpfs", lower)
+    item(lower / "below", "x", "deep/x")
+    options = f"lowerdir={lower},upperdir={upper},workdir={work},redirect_dir=off"
+    _run("mount", "-t", "overlay", "overlay", "-o", options, volume)
+    item(volume / "above", "x", "deep/x")
+    result = carry_out(cleanup_task(volume, directories(["*"])), prefer_fallback=fallback, later=OLD)
+    left = [name for name in _names(volume) if not name.startswith(".housekeeper")]
+    return {"result": as_dict(result), "left": left, "trash": len(_names(volume)) - len(left)}
+
+
+def subvolume_in_a_directory(directory: Path, fallback: bool) -> dict[str, Any]:
+    """A subvolume in a directory that is an item, and one that would be."""
+    volume = _file_system(directory, "btrfs")
+    item(volume / "plain", "x")
+    item(volume / "above", "x")
+    for name in ("above/below", "whole"):
+        _run("btrfs", "-q", "subvolume", "create", volume / name)
+        write(volume / name / "x", days=OLD)
+    result = carry_out(cleanup_task(volume, directories(["*"])), prefer_fallback=fallback, later=OLD)
+    return {"result": as_dict(result), "left": _names(volume)}
+
+
+def full_with_a_directory(directory: Path, fallback: bool) -> dict[str, Any]:
+    """A file system without a free block, on which the trash must be made or the journal written."""
+    volume = _loop_ext4(directory)
+    item(volume / "old", *(f"f{number}" for number in range(20)))
+    (volume / ".housekeeper/trash").mkdir(parents=True)
+    _run("sh", "-c", 'head -c 1G /dev/zero > "$0"/filler || true', volume)
+    task = cleanup_task(volume, directories(["old"]))
+    first = as_dict(carry_out(task, prefer_fallback=fallback, later=OLD))
+    left = len([name for name in _names(volume) if name.startswith("old/")])
+    (volume / "filler").unlink()
+    again = as_dict(carry_out(task, prefer_fallback=fallback, later=OLD))
+    return {"first": first, "left": left, "again": again, "end": _names(volume / ".housekeeper")}
+
+
+def emptied_mount_points(directory: Path, fallback: bool) -> dict[str, Any]:
+    """A directory that a run empties on which something is mounted meanwhile is no business of its: it sees no file."""
+    volume = directory / "volume"
+    write(volume / "a/b/old", days=OLD)
+    (volume / "a/mount").mkdir()
+    _run("mount", "-t", "tmpfs", "tmpfs", volume / "a/mount")
+    one = rule(remove_empty_directories="EmptiedByThisRun")
+    result = carry_out(cleanup_task(volume, one), prefer_fallback=fallback)
+    return {"result": as_dict(result), "b": (volume / "a/b").exists(), "mount": (volume / "a/mount").is_mount()}
 
 
 def later_rules_do_not_cross(directory: Path, fallback: bool) -> dict[str, Any]:

@@ -154,3 +154,42 @@ def test_a_root_that_may_not_be_read_is_explained(open_volume: Path) -> None:
         return ""
 
     assert "uid 1234" in as_user(UID, attempt)
+
+
+def test_a_mount_in_a_directory_keeps_the_whole(volume: Path, arguments: list[str]) -> None:
+    told = scene("mounts_in_directories", volume.parent, *arguments)
+    cleanup = told["result"]["cleanup"]
+    assert (cleanup["matched"], cleanup["removed"], cleanup["skipped"]) == (5, 2, {"mount": 3})
+    assert "1 mount below the root not entered" in told["result"]["message"]
+    assert told["outside"] == ["precious"]
+    assert [name.partition("/")[0] for name in told["left"] if "trash" not in name] == ["bind", "itself", "over"]
+
+
+def test_a_directory_that_cannot_be_renamed_stays_whole(volume: Path, arguments: list[str]) -> None:
+    told = scene("directories_that_cannot_move", volume.parent, *arguments)
+    cleanup = told["result"]["cleanup"]
+    assert (cleanup["removed"], cleanup["skipped"]) == (1, {"unmovable": 1})
+    assert (told["result"]["outcome"], told["left"]) == ("PartiallySucceeded", ["below/deep/x", "below/x"])
+    assert "never removed piece by piece" in told["result"]["message"]
+    assert told["trash"] == 1  # the journal
+
+
+def test_a_subvolume_in_a_directory_keeps_the_whole(
+    volume: Path, arguments: list[str], file_system_tools: None
+) -> None:
+    told = scene("subvolume_in_a_directory", volume.parent, *arguments)
+    cleanup = told["result"]["cleanup"]
+    assert (cleanup["removed"], cleanup["skipped"]) == (1, {"mount": 1})
+    assert [name for name in told["left"] if "trash" not in name] == ["above/below/x", "above/x", "whole/x"]
+
+
+def test_on_a_full_volume_a_directory_goes_or_stays_whole(volume: Path, arguments: list[str]) -> None:
+    told = scene("full_with_a_directory", volume.parent, *arguments)
+    first = told["first"]["cleanup"]
+    assert (first["removed"], first["skipped"], told["left"]) in [(1, {}, 0), (0, {"noSpace": 1}, 20)]
+    assert (first["removed"] + told["again"]["cleanup"]["removed"], told["end"]) == (1, ["trash/journal"])
+
+
+def test_mount_points_are_never_removed_as_emptied(volume: Path, arguments: list[str]) -> None:
+    told = scene("emptied_mount_points", volume.parent, *arguments)
+    assert (told["b"], told["mount"], told["result"]["cleanup"]["removedDirectories"]) == (False, True, 1)

@@ -102,6 +102,26 @@ def test_what_is_not_settled_stays_and_counts(policy: Path) -> None:
     assert [one["reasons"][0].partition(":")[0] for one in told] == ["settling", "settling", "last 1/1"]
 
 
+def test_a_line_may_be_a_directory(policy: Path) -> None:
+    rules = """\
+  - name: runs
+    select: {itemType: Directory, include: ["pg/runs/*"], ignoreIncomplete: true}
+    keep: {last: 1}
+  - {name: rest, select: {include: ["pg/**"]}, removeOlderThan: 7d}
+"""
+    policy.write_text(POLICY + rules)
+    names = ("pg/runs/1", "pg/runs/2", "pg/runs/3", "pg/runs/3.lock", "pg/file")
+    told = lines(simulate(policy, [item(name, 1_700_000_000 + day) for day, name in enumerate(names)], "-o", "json"))
+    incomplete = "incomplete: it is still being written, as its name or a sibling's says"
+    assert [(one["decision"], one["rule"], one["reasons"]) for one in told] == [
+        ("Remove", "runs", ["not among last 1"]),
+        ("Keep", "runs", ["last 1/1"]),
+        ("Keep", "runs", [incomplete]),
+        ("Keep", "runs", [incomplete]),
+        ("Remove", "rest", ["older than 7d"]),
+    ]
+
+
 def test_a_replay_tells_what_is_there_after_each_run(policy: Path) -> None:
     items = [item(f"pg/qa-{day}.dump", f"2026-11-{day}T03:00:00Z") for day in range(21, 26)]
     told = lines(simulate(policy, items, "--until", "2026-11-25", "--every", "1d", "-o", "json"))

@@ -6,7 +6,8 @@ are written together with the intent of the next. Names are any bytes: `path` if
 Every write ends with a chain line (`chain`).
 
 Events: `start`, `pressure`, `intent`, `removed`, `wouldRemove`, `quarantined`, `wouldQuarantine`, `skipped`, `spared`,
-`held`, `purge`, `purged`, `summary`; of a restore `restore`, `restored`, `wouldRestore`; `chain`; where a log has room
+`removedDirectory`, `held`, `purge`, `purged`, `summary`; `broughtBack` and `finished` (what an earlier run left in the
+trash); of a restore `restore`, `restored`, `wouldRestore`; `chain`; where a log has room
 for no more files `limited` once and then `outcomes` for each write; `tended`, `torn`, `closed` (`reports`); `aborted`.
 """
 
@@ -39,8 +40,11 @@ FILE_EVENTS: Final = (
     "wouldRemove",
     "wouldQuarantine",
     "wouldRestore",
+    "removedDirectory",
+    "finished",
+    "broughtBack",
 )
-"""Events of lines about single files."""
+"""Events of lines about single files and directories."""
 LOG_BYTES: Final = 8 << 20
 """What lines about files may take in the log of a container, which the kubelet begins anew at 10 MiB (its default)."""
 _PREFIX: Final = 48
@@ -137,6 +141,10 @@ class Audit:
             self._untold.update(counts)
         else:
             self._add_files(lines, counts)
+
+    def file(self, event: str, path: bytes, members: str) -> None:
+        """Add a line about one file or directory. `members` are further members, already JSON."""
+        self.files(f'{{"ts":"{self._stamp}","event":"{event}",{path_member(path)},{members}}}\n', 1)
 
     @property
     def stamp(self) -> str:

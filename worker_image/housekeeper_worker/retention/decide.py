@@ -34,6 +34,8 @@ class Verdict(IntEnum):
     """Of a group under `maxTotalSize` not everything could be listed, so nobody knows what it takes."""
     SPARED = 8
     """It might go, and need not: the volume is empty enough without."""
+    STAYS = 9
+    """Something protects it whatever its age; the reason says what."""
 
 
 class Decided(NamedTuple):
@@ -135,3 +137,5 @@ def reason(verdict: Verdict, older_than: str, settle: str) -> str:
             return "not everything could be read, so the size of its group is not known"
         case Verdict.SPARED:
             return "spared: the volume is empty enough without"
+        case Verdict.STAYS:
+            return "protected"

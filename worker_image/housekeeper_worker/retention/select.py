@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import compress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import re2
 
@@ -25,33 +25,78 @@ Narrow = Callable[[int, bytearray], bytearray]
 """From the number of a rule, and a mark for each file that may be its, to those of the files that are."""
 
 
+class Inside(NamedTuple):
+    """A directory that is an item of some rule, as the rules see it."""
+
+    earlier: Scope | None
+    """What File rules before that rule can still take below it."""
+    foreign: Scope | None
+    """For `Scope.foreign`: what is not the rule's own."""
+    all_excluded: bool
+    """Whether the rule excludes everything below it."""
+
+
 class Scope:
     """One directory, or many alike, as the rules see it: what they can still match below."""
 
-    __slots__ = ("_following", "_selector", "_steps", "names", "rules")
+    __slots__ = (
+        "_following",
+        "_insides",
+        "_selector",
+        "_steps",
+        "directory_names",
+        "names",
+        "rules",
+        "takes_directories",
+    )
 
     def __init__(self, selector: Selector, rules: tuple[tuple[_Positions, _Positions], ...]) -> None:
         self._selector = selector
         self.rules = rules
-        self.names = [selector.name_filters(include, exclude) for include, exclude in rules]
+        self.names = selector.name_filters(rules, directories=False)
+        self.directory_names = selector.name_filters(rules, directories=True)
+        self.takes_directories = any(not include.never for include, _ in self.directory_names)
+        """Whether a sub-directory may be an item."""
         self._steps = selector.steps(rules)
         self._following: dict[tuple[bool, ...], Scope | None] = {}
+        self._insides: dict[tuple[int, tuple[bool, ...]], Inside] = {}
 
     def below(self, name: str) -> Scope | None:
         """The scope of the sub-directory `name`; None if nothing in it can be selected."""
-        key: tuple[bool, ...] = ()
-        if self._steps:
-            form = matching_form(name)
-            key = tuple(self._selector.matches(component, form) for component in self._steps)
+        key = self._met(name)
         if key not in self._following:
-            met = frozenset(compress(self._steps, key))
-            self._following[key] = self._selector.scope(
-                tuple(
-                    (self._selector.advance(include, met), self._selector.advance(exclude, met))
-                    for include, exclude in self.rules
-                )
-            )
+            self._following[key] = self._selector.scope(self._advanced(key))
         return self._following[key]
+
+    def _met(self, name: str) -> tuple[bool, ...]:
+        """Which components the name of a sub-directory meets."""
+        if not self._steps:
+            return ()
+        form = matching_form(name)
+        return tuple(self._selector.matches(component, form) for component in self._steps)
+
+    def _advanced(self, key: tuple[bool, ...]) -> tuple[tuple[_Positions, _Positions], ...]:
+        met, advance = frozenset(compress(self._steps, key)), self._selector.advance
+        return tuple((advance(include, met), advance(exclude, met)) for include, exclude in self.rules)
+
+    def inside(self, name: str, number: int) -> Inside:
+        """The sub-directory `name`, which is an item of the rule `number` (from 0)."""
+        key = number, self._met(name)
+        if key not in self._insides:
+            self._insides[key] = self._selector.inside(self._advanced(key[1]), number)
+        return self._insides[key]
+
+    def foreign(self, files: Sequence[str], directories: Sequence[str], narrow: Narrow | None) -> str | None:
+        """The first of these names in an item that its rule excludes, or that belongs to an earlier rule, or None."""
+        for names, owners in (
+            (files, self.directory_owners(files)),
+            (directories, self.directory_owners(directories)),
+            (files, self.owners(files, narrow)),
+        ):
+            for name, owner in zip(names, owners, strict=True):
+                if owner:
+                    return name
+        return None
 
     def owners(self, names: Sequence[str], narrow: Narrow | None = None) -> bytes | bytearray:
         """For each of `names`, the files of one directory: 0 if no rule takes it, else the rule's number plus one.
@@ -59,8 +104,24 @@ class Scope:
         The first rule that includes a file and does not exclude it has it. `narrow` is asked with the number of each
         rule (from 0) and a mark for each file that it may still have, and takes back marks.
         """
+        return self._owners(self.names, names, narrow)
+
+    def directory_owners(self, names: Sequence[str], narrow: Narrow | None = None) -> bytes | bytearray:
+        """The same for sub-directories, which rules take whose items are directories."""
+        return self._owners(self.directory_names, names, narrow)
+
+    def item_owners(self, names: Sequence[str], narrow: Narrow | None = None) -> bytes | bytearray:
+        """The same for names that may be files or directories, whichever the first rule that takes them is about."""
+        both = [
+            file if directory[0].never else directory
+            for file, directory in zip(self.names, self.directory_names, strict=True)
+        ]
+        return self._owners(both, names, narrow)
+
+    @staticmethod
+    def _owners(filters: _Filters, names: Sequence[str], narrow: Narrow | None) -> bytes | bytearray:
         owners: bytes | bytearray | None = None
-        for number, (include, exclude) in enumerate(self.names, start=1):
+        for number, (include, exclude) in enumerate(filters, start=1):
             if include.never:
                 continue
             taken = include.marks(names)
@@ -116,10 +177,15 @@ class NameFilter:
             index, seen = following, end - 1
 
 
+_Filters = list[tuple[NameFilter, NameFilter]]
+"""For each rule, what it includes and what it excludes of the names of one directory."""
+
+
 class Selector:
     """All rules of a policy, compiled. Raises `TaskError`, which names the glob."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
+        self._of_directories = [rule.item_type == "Directory" for rule in rules]
         self._globs: list[Glob] = []
         self._filters: dict[frozenset[Component], NameFilter] = {}
         self._components: dict[Component, Any] = {}
@@ -174,9 +240,27 @@ class Selector:
             for glob, position in positions
         )
 
-    def name_filters(self, include: _Positions, exclude: _Positions) -> tuple[NameFilter, NameFilter]:
-        """Filters for the files of a directory itself."""
-        return self._filter(include), self._filter(exclude)
+    def inside(self, rules: tuple[tuple[_Positions, _Positions], ...], number: int) -> Inside:
+        """An item of the rule `number`, below which `rules` are what is left of each rule."""
+        earlier = [
+            pair if other < number and not self._of_directories[other] else (_NOTHING, _NOTHING)
+            for other, pair in enumerate(rules)
+        ]
+        excluded = rules[number][1]
+        foreign = [*earlier]
+        foreign[number] = excluded, _NOTHING
+        return Inside(self.scope(tuple(earlier)), self.scope(tuple(foreign)), self._takes_all(excluded))
+
+    def name_filters(
+        self, rules: tuple[tuple[_Positions, _Positions], ...], *, directories: bool
+    ) -> list[tuple[NameFilter, NameFilter]]:
+        """Filters for the names in a directory itself: for its files, or for its sub-directories."""
+        return [
+            (self._filter(include), self._filter(exclude))
+            if self._of_directories[number] is directories
+            else (self._filter(_NOTHING), self._filter(_NOTHING))
+            for number, (include, exclude) in enumerate(rules)
+        ]
 
     def _filter(self, positions: _Positions) -> NameFilter:
         last = frozenset(

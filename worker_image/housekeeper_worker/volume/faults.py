@@ -9,6 +9,7 @@ from typing import Final
 
 from housekeeper_worker.volume.acts import Unmovable
 from housekeeper_worker.volume.names import shown
+from housekeeper_worker.volume.own import NotOurs
 from housekeeper_worker.volume.ownership import advice
 from housekeeper_worker.volume.root import VolumeRoot
 from housekeeper_worker.volume.syscalls import Extended, statx
@@ -38,7 +39,7 @@ class Fault(StrEnum):
     NAME = "name"
     """The file system does not take the name."""
     UNMOVABLE = "unmovable"
-    """It cannot be moved into quarantine; it is never removed instead."""
+    """It cannot be moved into quarantine, or, a directory, into the trash; it is never removed instead."""
     OTHER = "other"
 
 
@@ -104,6 +105,8 @@ def _held(directory: int, path: bytes) -> bool:
 def explain(fault: Fault, error: OSError, root: VolumeRoot, path: bytes, directory: bytes) -> str:
     """A sentence about `path`: what is wrong, and what to do. `directory` is where the permission is missing."""
     where = shown(path) or "the volume's root"
+    if isinstance(error, NotOurs):
+        return f"{where}: {error.strerror}"
     match fault:
         case Fault.PERMISSION:
             owner = root.owner(directory)
@@ -128,7 +131,11 @@ def explain(fault: Fault, error: OSError, root: VolumeRoot, path: bytes, directo
                 "free some by hand (truncate a file)"
             )
         case Fault.UNMOVABLE:
-            return f"{where}: stays, for it cannot be moved into quarantine: {error.strerror}"
+            if isinstance(error, Unmovable):
+                return f"{where}: stays, for it cannot be moved into quarantine: {error.strerror}"
+            return (
+                f"{where}: the file system cannot rename it into .housekeeper, and it is never removed piece by piece"
+            )
         case Fault.NAME:
             return f"{where}: the file system does not take this name ({error.strerror})"
         case _:

@@ -29,6 +29,14 @@ class Protection(StrEnum):
     """`lost+found`, `.snapshot`, `.zfs`, `.nfs*`, `.fuse_hidden*`."""
     STICKY = "sticky"
     """A file with the sticky bit."""
+    INCOMPLETE = "incomplete"
+    """It is being written, as its name or a sibling's says."""
+    EXCLUDED = "excluded"
+    """Something in it is excluded, or belongs to an earlier rule."""
+    MOUNT = "mount"
+    """Something in it is a mount."""
+    UNREADABLE = "unreadable"
+    """Something in it cannot be read."""
 
 
 WORDS: Final = {
@@ -36,6 +44,10 @@ WORDS: Final = {
     Protection.LOCKED: "locked: another program has locked its directory",
     Protection.RESERVED: "reserved: a name that a file system gives",
     Protection.STICKY: "sticky: it has the sticky bit",
+    Protection.INCOMPLETE: "incomplete: it is still being written, as its name or a sibling's says",
+    Protection.EXCLUDED: "excluded: or an earlier rule's",
+    Protection.MOUNT: "mount: something else is mounted there",
+    Protection.UNREADABLE: "unreadable: it cannot be read",
 }
 """For a person."""
 

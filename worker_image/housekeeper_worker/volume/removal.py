@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from housekeeper_api.task import OpenFiles
+from housekeeper_api.task import OpenFiles, Rule
 from housekeeper_worker.audit import Audit
 from housekeeper_worker.crew.acting import Acting, Perform
 from housekeeper_worker.retention.plan import Plan
@@ -15,6 +15,8 @@ from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.acts import Act, Going
 from housekeeper_worker.volume.batches import Batch, cuts, ends, length
+from housekeeper_worker.volume.directory_removal import DirectoryRemoval
+from housekeeper_worker.volume.emptied import EmptiedDirectories
 from housekeeper_worker.volume.faults import Fault
 from housekeeper_worker.volume.lease import Use, breaks_ignored
 from housekeeper_worker.volume.pressure import Gauge
@@ -47,13 +49,18 @@ class Removal:
         gauge: Gauge | None = None,
         act: Act | None = None,
         at_once: bool = False,
+        rules: Sequence[Rule] = (),
+        run: str = "",
+        now_ns: int = 0,
+        start: bytes = b"",
     ) -> None:
         """`members`: for each cause of the plan, rule, group and reason as members of an audit line.
 
         `processes` may work at it, if it has many files, or `at_once`. `accessed_before`: of rules by access time, by
         number, until when (ns) a file may have been read. `gauge`: says when enough is gone; the plan is then carried
         out in its order, by one process. `act` is how the files of those rules go that it names, by one process too;
-        files of all others are unlinked.
+        files of all others are unlinked. `rules`, the name of the run and its time are for directories: those that are
+        items, and those that it empties below `start`. Those too are one process's.
         """
         self._gauge = gauge
         self._root = root
@@ -71,20 +78,38 @@ class Removal:
         }
         self._members = members
         self._act = act
-        rules = frozenset[int]() if act is None else act.rules
-        self._moved = frozenset(number for number, cause in enumerate(plan.causes) if cause.rule in rules)
+        moving = frozenset[int]() if act is None else act.rules
+        self._moved = frozenset(number for number, cause in enumerate(plan.causes) if cause.rule in moving)
         """Causes of the files that go by `act`."""
-        self._remover = lambda: Remover(
-            root,
-            tally,
-            stop,
-            members,
-            open_files,
-            audited=audit.on,
-            accessed_before=read_before,
-            act=act,
-            moved=self._moved,
-        )
+        self._emptied = EmptiedDirectories(root, tally, audit, stop, start, rules)
+        of_directories = any(rule.item_type == "Directory" for rule in rules)
+        empties = any(rule.remove_empty_directories != "Never" for rule in rules)
+        if of_directories or empties:
+            self._processes = 1
+        self._directories: list[DirectoryRemoval] = []
+
+        def remover() -> Remover:
+            made = Remover(
+                root,
+                tally,
+                stop,
+                members,
+                open_files,
+                audited=audit.on,
+                accessed_before=read_before,
+                act=act,
+                moved=self._moved,
+            )
+            if of_directories:
+                made.directories = DirectoryRemoval(
+                    root, tally, made, stop, rules, plan, run, now_ns=now_ns, open_files=open_files, rehearsed=REHEARSED
+                )
+                self._directories.append(made.directories)
+            if empties:
+                made.emptied = lambda directory, cause: self._emptied.note(directory, plan.causes[cause].rule)
+            return made
+
+        self._remover = remover
 
     def rehearse(self) -> None:
         """Count what would be removed, and write it to the audit. Changes no file.
@@ -104,8 +129,11 @@ class Removal:
                 self._work_through(
                     size, lambda remover, batch, job: remover.carry_out(batch, has_lock=job.has_lock), dry=False
                 )
+                self._emptied.remove()
             self._audit.flush()
         finally:
+            for directories in self._directories:
+                directories.close()
             freed = self._free() - free_before
             self._tally_openers()
             # Others write to the volume too. What is less free than before tells nothing about this run.

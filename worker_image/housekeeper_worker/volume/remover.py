@@ -19,6 +19,7 @@ from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.acts import Act
 from housekeeper_worker.volume.batches import Batch, Share
+from housekeeper_worker.volume.directory_removal import DirectoryRemoval
 from housekeeper_worker.volume.faults import MAX_IO_ERRORS, Fault, classify, classify_removal, explain
 from housekeeper_worker.volume.lease import OPEN_FLAGS, Leases, Use, is_whole
 from housekeeper_worker.volume.locking import locked
@@ -89,6 +90,10 @@ class Remover:
         self._moved: set[_Inode] = set()
         """Files with several names of which one at least was moved."""
         self._io_errors = 0
+        self.directories: DirectoryRemoval | None = None
+        """Who removes directories that are items; None: there are none."""
+        self.emptied: Callable[[bytes, int], None] | None = None
+        """Called with a directory in which something was removed, and the number of the cause."""
 
     def take_lines(self) -> tuple[str, int]:
         """The lines since the last call, and how many they are."""
@@ -106,6 +111,9 @@ class Remover:
         for share in batch:
             if self._stop.reason is not None:
                 return
+            if self.directories is not None and self.directories.takes(share):
+                self.directories.rehearse(share)
+                continue
             records = share.records
             goes = bytearray(b"\x01" * len(records))
             if self._leases is not None:
@@ -208,6 +216,9 @@ class Remover:
 
         What is not as most are is left to `_remove`, which begins again.
         """
+        if self.directories is not None and self.directories.takes(share):
+            self.directories.remove(directory, share)
+            return
         records, stop = share.records, self._stop
         gone = bytearray(len(records))
         quick = self._leases is not None and not self._accessed_before and self._act is None
@@ -264,6 +275,8 @@ class Remover:
         self.tally.removed += len(gone) - gone.count(0)
         freed = gone if _UNLINKED not in gone else gone.replace(_ONE_NAME, b"\0")
         self.tally.bytes_freed += sum(compress(records.allocated, freed))
+        if self.emptied is not None and any(gone):
+            self.emptied(share.directory, records.cause[0])
         self._tell("removed", share, gone)
 
     def _remove(self, directory: int, share: Share, place: int) -> int:
@@ -357,8 +370,24 @@ class Remover:
         self.tally.use[use] += 1
         self.stayed(None, Fault.IN_USE if use is Use.OPEN else Fault.UNKNOWN_USE, share, place)
 
-    def stayed(self, error: OSError | None, fault: Fault, share: Share, place: int) -> None:
-        """Count a planned file that stayed, and look whether the run must end for it."""
+    def went(self, event: str, share: Share, place: int, use: Use, freed: int) -> None:
+        """Count a directory that is gone, or would be."""
+        self._io_errors = 0
+        if self._leases is not None and (use is not Use.NOT_OPEN or event != "removed"):
+            self.tally.use[use] += 1
+        self.tally.removed += 1
+        self.tally.bytes_freed += freed
+        if self.emptied is not None and event == "removed":
+            self.emptied(share.directory, share.records.cause[place])
+        marks = bytearray(len(share.records))
+        marks[place] = 1
+        self._tell(event, share, marks, f',"freed":{freed}')
+
+    def stayed(self, error: OSError | None, fault: Fault, share: Share, place: int, inside: bytes = b"") -> None:
+        """Count a planned item that stayed, and look whether the run must end for it.
+
+        `inside` is what in a directory is the matter, empty for the directory itself.
+        """
         tally = self.tally
         tally.stayed[fault] += 1
         marks = bytearray(len(share.records))
@@ -366,7 +395,7 @@ class Remover:
         self._tell("skipped", share, marks, f',"skipped":"{fault}"')
         path = join(share.directory, share.records.names[place])
         if error is not None and tally.wants_error(fault):
-            tally.add_error(explain(fault, error, self._root, path, share.directory))
+            tally.add_error(explain(fault, error, self._root, path, join(path, inside) if inside else share.directory))
         self._io_errors = self._io_errors + 1 if fault is Fault.IO else 0
         if fault is Fault.READ_ONLY:
             tally.stopped_by_fault = "the volume is mounted read-only, or its file system went read-only after an error"

@@ -95,12 +95,28 @@ class VolumeRoot:
         """
         fd = self._open(path, _READ if for_reading else _PATH)
         try:
-            if os.fstat(fd).st_dev != self.device:
-                # A btrfs subvolume: another file system as far as a user can tell, though no mount lies between.
-                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
+            self._must_be_same_device(fd, path)
             yield fd
         finally:
             os.close(fd)
+
+    def open_below(self, start: int, path: bytes) -> int:
+        """A descriptor, to be closed, of the directory `path` below the open directory `start`; to be read.
+
+        Raises OSError as `directory` does. `start` may have been renamed since it was opened.
+        """
+        fd = self._open_below(start, path, _READ)
+        try:
+            self._must_be_same_device(fd, path)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def _must_be_same_device(self, fd: int, path: bytes) -> None:
+        if os.fstat(fd).st_dev != self.device:
+            # A btrfs subvolume: another file system as far as a user can tell, though no mount lies between.
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
 
     def owner(self, path: bytes) -> os.stat_result | None:
         """Owner and mode of the directory `path`, to explain an error; None where not even that can be told."""

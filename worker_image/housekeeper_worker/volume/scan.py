@@ -11,12 +11,12 @@ import contextlib
 import errno
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from housekeeper_worker.retention.paths import join
-from housekeeper_worker.retention.select import Scope
+from housekeeper_worker.retention.select import Inside, Scope
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.volume.protected import RESERVED_DIRECTORIES, Protection, marker_of, protection_of_directory
 from housekeeper_worker.volume.root import OWN_DIRECTORY, VolumeRoot
@@ -30,6 +30,20 @@ OnError = Callable[[bytes, OSError], None]
 _OWN_NAME: Final = os.fsdecode(OWN_DIRECTORY)
 
 
+class DirectoryItem(NamedTuple):
+    """A directory that is an item: none of what is in it is one of its own."""
+
+    name: str
+    rule: int
+    """Number of the rule that takes it, from 0."""
+    group: int
+    inside: Inside
+
+
+SelectDirectories = Callable[[bytes, Scope, list[str]], list[DirectoryItem]]
+"""From a directory and the names of its sub-directories to those that are items."""
+
+
 class Window(NamedTuple):
     """Files of one directory, as long as its descriptor is open: until the next window is asked for."""
 
@@ -39,6 +53,8 @@ class Window(NamedTuple):
     files: list[os.DirEntry[str]]
     """Regular files."""
     scope: Scope
+    items: list[DirectoryItem]
+    """Sub-directories that are items."""
 
 
 class Place(NamedTuple):
@@ -96,8 +112,14 @@ class Walk:
         stop: Stop,
         on_error: OnError,
         sharing: Sharing | None = None,
+        select_directories: SelectDirectories | None = None,
     ) -> None:
-        """`start`: None where all that there is to do comes from others."""
+        """`start`: None where all that there is to do comes from others.
+
+        `select_directories` says which directories are items; without it none is. It goes with no `sharing`: what is
+        in an item has another scope than its path says.
+        """
+        self._select_directories = select_directories
         self._root = root
         self._start = start
         self._scope = scope
@@ -188,24 +210,48 @@ class Walk:
                     stack[:0] = [place._replace(share=share) for share in range(1, place.shares)]
                     self._sharing.between(stack, spare=len(stack), listed=self._listed)
                 files = [entry for entry in window if entry.is_file(follow_symlinks=False)]
+                items: list[DirectoryItem] = []
                 if len(files) != len(window) and not place.share:
-                    self._look_at_others(place.path, scope, window, stack)
+                    if scope.takes_directories:
+                        items = self._items(place.path, scope, window)
+                    self._look_at_others(place.path, scope, window, stack, items)
                 if place.shares > 1:
                     # Names of one file stay together, and so do neighbours in a table of inodes.
                     files = [entry for entry in files if (entry.inode() >> 6) % place.shares == place.share]
-                yield Window(place.path, fd, files, scope)
+                yield Window(place.path, fd, files, scope, items)
                 if self._stop.reason is not None:
                     return
                 self._sharing.between(stack, spare=len(stack), listed=self._listed)
 
-    def _look_at_others(self, path: bytes, scope: Scope, window: list[os.DirEntry[str]], stack: Stack) -> None:
+    def _items(self, path: bytes, scope: Scope, window: list[os.DirEntry[str]]) -> list[DirectoryItem]:
+        """The sub-directories that are items."""
+        if self._select_directories is None:
+            return []
+        names = [
+            entry.name
+            for entry in window
+            if entry.is_dir(follow_symlinks=False)
+            and entry.name not in RESERVED_DIRECTORIES
+            and (path or entry.name != _OWN_NAME)
+        ]
+        return self._select_directories(path, scope, names)
+
+    def _look_at_others(
+        self,
+        path: bytes,
+        scope: Scope,
+        window: list[os.DirEntry[str]],
+        stack: Stack,
+        items: Sequence[DirectoryItem],
+    ) -> None:
         """Put sub-directories on the stack, and count what is neither directory nor file."""
+        earlier = {item.name: item.inside.earlier for item in items}
         for entry in window:
             if entry.is_dir(follow_symlinks=False):
                 name = entry.name
                 if not path and name == _OWN_NAME:
                     continue
-                if (below := scope.below(name)) is not None:
+                if (below := earlier[name] if name in earlier else scope.below(name)) is not None:
                     if name in RESERVED_DIRECTORIES:
                         self.protected[Protection.RESERVED] += 1
                     else:

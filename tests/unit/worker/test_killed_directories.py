@@ -1,0 +1,171 @@
+"""SIGKILL at two hundred moments of runs that remove directories: half of one is never seen, the next run finishes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from housekeeper_api.task import Task
+from tests.unit.worker.builders import as_user, carry_out, cleanup_task, directories, files_below, item, rule
+from tests.unit.worker.test_killed import KILLS, UID, give
+
+STEPS = frozenset(
+    {
+        "open",
+        "os.remove",
+        "os.rmdir",
+        "os.rename",
+        "os.mkdir",
+        "os.scandir",
+        "os.truncate",
+        "fcntl.fcntl",
+        "fcntl.flock",
+    }
+)
+"""Events of the interpreter before the calls that a run makes on a volume."""
+
+
+def is_step(event: str, arguments: tuple[Any, ...]) -> bool:
+    """Whether an event is one of a run's steps. What it works on are names in bytes; imports name files by texts."""
+    return event in STEPS and not (isinstance(arguments[0], str) and arguments[0].startswith("/"))
+
+
+@pytest.fixture
+def memory_volume() -> Iterator[Path]:
+    """An empty directory on a tmpfs, where every user may go."""
+    with tempfile.TemporaryDirectory(prefix="housekeeper-test-", dir="/dev/shm") as directory:
+        os.chmod(directory, 0o755)  # noqa: S103 - so that the worker's user can pass
+        root = Path(directory, "volume")
+        root.mkdir()
+        yield root
+
+
+def plant(volume: Path, uid: int) -> None:
+    """Old directories with sub-directories, beside each other and apart; young ones; old files to be emptied of."""
+    for number in range(4):
+        item(volume / f"run-{number}", "a", "deep/b", "deep/er/c", "deep/er/d")
+        item(volume / f"apart-{number}/run", "a", "x/y/z", "x/w")
+    item(volume / "run-young", "a", "deep/b", days=1)
+    item(volume / "files/deep", "a", "b")
+    give(volume, uid)
+
+
+def a_task(volume: Path) -> Task:
+    """Removes all that is old."""
+    runs = directories(["run-*", "apart-*/run"], remove_empty_directories="EmptiedByThisRun")
+    return cleanup_task(volume, runs, rule(remove_empty_directories="EmptiedByThisRun"))
+
+
+def visible(volume: Path) -> dict[str, set[bytes]]:
+    """What each directory that may be an item holds, by its path; those that are not there are left out."""
+    paths = [*volume.glob("run-*"), *volume.glob("apart-*/run")]
+    return {os.fspath(path.relative_to(volume)): files_below(path) for path in paths}
+
+
+def child(volume: Path, uid: int, steps: int) -> int:
+    """A run in a child that kills itself before its step number `steps`. The status it ends with."""
+    pid = os.fork()
+    if pid == 0:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        left = steps
+
+        def on_event(event: str, arguments: tuple[Any, ...]) -> None:
+            nonlocal left
+            if is_step(event, arguments):
+                left -= 1
+                if left < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(on_event)
+        try:
+            carry_out(a_task(volume))
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    return status
+
+
+def count_steps(volume: Path, uid: int) -> list[str]:
+    """The steps of a whole run. In a child, for a hook cannot be taken away again."""
+
+    def act() -> list[str]:
+        steps: list[str] = []
+
+        def on_event(event: str, arguments: tuple[Any, ...]) -> None:
+            if is_step(event, arguments):
+                steps.append(event)
+
+        sys.addaudithook(on_event)
+        carry_out(a_task(volume))
+        return list(steps)
+
+    return list(as_user(uid, act))
+
+
+@pytest.mark.parametrize("uid", [0, UID], ids=["root", "unprivileged"])
+def test_killed_anywhere_a_directory_is_whole_or_not_there(memory_volume: Path, uid: int) -> None:
+    plant(memory_volume, uid)
+    steps = count_steps(memory_volume, uid)
+    renames = [number for number, event in enumerate(steps) if event == "os.rename"]
+    assert len(renames) > 8, "the runs to be killed do not rename"
+    chance = random.Random(uid)
+    # A third of them is killed right after a rename, before anything else is done.
+    moments = [
+        chance.randrange(len(steps)) if number % 3 else chance.choice(renames) + 1 for number in range(KILLS // 2)
+    ]
+    seen: Counter[str] = Counter()
+    for moment in moments:
+        shutil.rmtree(memory_volume)
+        memory_volume.mkdir()
+        plant(memory_volume, uid)
+        whole = visible(memory_volume)
+        status = child(memory_volume, uid, moment)
+        assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+        left = visible(memory_volume)
+        assert left.items() <= whole.items(), "half of a directory is seen"
+        assert left["run-young"] == whole["run-young"]
+        trash = memory_volume / ".housekeeper/trash"
+        waiting = [path.name for path in trash.iterdir() if path.is_dir()] if trash.exists() else []
+        result = as_user(uid, lambda: _told(memory_volume))
+        assert result["outcome"] == "Succeeded", result
+        assert visible(memory_volume) == {"run-young": whole["run-young"]}
+        # What the killed run had emptied, the next one did not empty, so that it stays.
+        assert {path for path in files_below(memory_volume) if not path.startswith((b".", b"run-young"))} == set()
+        assert {path.name: path.stat().st_size for path in trash.iterdir()} == {"journal": 0}
+        # What had been emptied in part was finished; what had only been renamed came back, and went in its turn.
+        finished, back = (result["events"].get(event, 0) for event in ("finished", "broughtBack"))
+        assert result["removed"] == len(left) - 1 + result["files"] + finished + back
+        assert back <= len(waiting)
+        seen.update(result["events"])
+    assert min(seen["broughtBack"], seen["finished"]) > 5, seen
+
+
+def _told(volume: Path) -> dict[str, Any]:
+    files = sum(1 for name in ("a", "b") if (volume / "files/deep" / name).exists())
+    # A moment later: what is brought back has changed, and must settle like anything else.
+    audit = os.memfd_create("audit")
+    result = carry_out(a_task(volume), later=0.01, audit_fd=audit)
+    lines = os.pread(audit, 1 << 20, 0).splitlines()
+    os.close(audit)
+    assert result.cleanup is not None
+    return {
+        "outcome": result.outcome,
+        "message": result.message,
+        "removed": result.cleanup.removed,
+        "files": files,
+        "events": Counter(json.loads(line)["event"] for line in lines),
+        "skipped": result.cleanup.skipped,
+    }
