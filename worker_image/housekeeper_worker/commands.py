@@ -92,8 +92,6 @@ def run(
         source, wanted = quick_rules.source(policy, quick), quick_rules.mode(mode, dry_run=dry_run, quick=quick)
         loaded = policy_file.load(source, "CleanupPolicy", wanted)
         task, what = _cleanup(loaded.task, root, capacity)
-        # Before anything is written into the state: one that is damaged, or about something else, stays as it is.
-        what = dataclasses.replace(_remembering(task, what, state, report_volume), approve=approve)
         now_ns = time.time_ns()
         # Before anything is remembered: a state that is damaged, or another policy's, stays as it is.
         what = dataclasses.replace(_remembering(task, what, state, report_volume), approve=approve)

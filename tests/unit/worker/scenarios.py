@@ -156,14 +156,14 @@ def full(directory: Path, fallback: bool) -> dict[str, Any]:
     return {"result": as_dict(result), "left": _names(volume)}
 
 
-def full_reports(directory: Path, _fallback: bool) -> dict[str, Any]:
-    """A report volume with room for a part of the audit."""
+def full_reports(directory: Path, processes: str) -> dict[str, Any]:
+    """A report volume with room for a part of the audit of several processes."""
     volume, reports = directory / "volume", directory / "reports"
-    for number in range(4000):
+    for number in range(8000):
         write(volume / f"d{number % 4}/{'x' * 100}-{number}", days=OLD)
     reports.mkdir()
     _run("mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", reports)
-    task = cleanup_task(volume)
+    task = cleanup_task(volume, processes=int(processes))
     assert task.cleanup is not None
     task = dataclasses.replace(task, cleanup=dataclasses.replace(task.cleanup, report=str(reports)))
     result = perform(task, Stop())
@@ -181,7 +181,7 @@ def full_reports(directory: Path, _fallback: bool) -> dict[str, Any]:
         message = str(error)
     return {
         "result": as_dict(result),
-        "before": 4000,
+        "before": 8000,
         "left": left,
         "safe": sum(line["event"] == "removed" for line in told),
         "announced": sum(line["count"] for line in told if line["event"] == "intent"),

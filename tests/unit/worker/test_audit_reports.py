@@ -230,9 +230,12 @@ def test_workers_of_several_users_share_a_volume(open_volume: Path) -> None:
         )  # type: ignore[misc]
 
 
-def test_a_report_volume_that_gets_full_stops_the_removal_and_the_result_says_how_far_it_came(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", ["1", "2", "3"])
+def test_a_report_volume_that_gets_full_stops_the_removal_and_the_result_says_how_far_it_came(
+    tmp_path: Path, processes: str
+) -> None:
     (tmp_path / "volume").mkdir()
-    told = scene("full_reports", tmp_path)
+    told = scene("full_reports", tmp_path, processes)
     result = told["result"]
     audit = result["cleanup"]["audit"]
     assert result["outcome"] == "Failed"
