@@ -216,6 +216,15 @@ class Quarantine(Model):
     What was promised to a quarantine when it was made is kept, even if this is shortened."""
 
 
+class Limits(Model):
+    """How much of the disk and of the processors a run takes."""
+
+    operations_per_second: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Files that are looked at, and later removed, in a second. 0: as many as the disk does."""
+    processes: Annotated[int, Field(ge=0, le=16)] = 0
+    """Processes that work at a large volume. 0: one for each whole processor that the pod may use, and at most four."""
+
+
 class CleanupPolicySpec(Model):
     """What is cleaned, when, and how carefully."""
 
@@ -265,6 +274,8 @@ class CleanupPolicySpec(Model):
     """Limits on the whole plan."""
     quarantine: Quarantine = Field(default_factory=Quarantine)
     """What becomes of files of rules with `action: Quarantine`."""
+    limits: Limits = Field(default_factory=Limits)
+    """How much of the disk and of the processors a run takes."""
     timeout: Timeout = Duration(1, "h")
     """Longest duration of one attempt."""
     pending_timeout: PendingTimeout = Duration(15, "m")

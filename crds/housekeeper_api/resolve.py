@@ -60,6 +60,8 @@ def cleanup_task(
             report=_report(policy),
             report_keep_seconds=None if spec.report is None else spec.report.keep_for.seconds,
             quarantine_seconds=spec.quarantine.keep_for.seconds,
+            processes=spec.limits.processes,
+            operations_per_second=spec.limits.operations_per_second,
         ),
     )
 

@@ -172,6 +172,8 @@ class Cleanup:
     """A file, relative to `root`, without which this is not the right volume: nothing is looked at."""
     processes: int = 0
     """How many processes work at it; 0: as many as there are processors for the pod."""
+    operations_per_second: int = 0
+    """How many files are looked at, and then removed, in a second; 0: no limit."""
     quarantine_seconds: float | None = None
     """How long what was quarantined can be restored. None: nothing is quarantined, nor purged."""
 

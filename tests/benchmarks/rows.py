@@ -65,6 +65,8 @@ class Bench:
         environment = {
             "HOUSEKEEPER_TASK_FILE": str(task),
             "HOUSEKEEPER_TERMINATION_LOG": str(self.work / "result.json"),
+            # As in an image, where everything is compiled already.
+            "PYTHONDONTWRITEBYTECODE": "",
         }
         command = [*_pinned(one_cpu), sys.executable, "-m", "housekeeper_worker"]
         return run(command, out=self.work / "audit", environment=environment, memory=memory)

@@ -107,6 +107,7 @@ def clean(
             times=item_times.readers(what.rules),
             at_once=at_once,
             rules=what.rules,
+            operations_per_second=what.operations_per_second,
         )
         stores.callback(survey.close)
         plan, tally = survey.plan, survey.tally
@@ -146,6 +147,7 @@ def clean(
                 run=task.run,
                 now_ns=now_ns,
                 start=start,
+                operations_per_second=what.operations_per_second,
             )
             try:
                 if dry_run:

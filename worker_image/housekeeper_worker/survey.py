@@ -16,6 +16,7 @@ from housekeeper_worker.conclusion import conclude
 from housekeeper_worker.crew.scanning import HIRE_AFTER, Found, Giver, Taker
 from housekeeper_worker.directories import Directories, Rules
 from housekeeper_worker.errors import DiskFailing, MemberLost
+from housekeeper_worker.pace import Pace
 from housekeeper_worker.retention.candidates import Candidates
 from housekeeper_worker.retention.decide import Decided, Lines, Verdict, decide, old_at_once, reason
 from housekeeper_worker.retention.groups import narrowing
@@ -65,6 +66,7 @@ class Survey:
         times: Mapping[int, Times] = MappingProxyType({}),
         at_once: bool = False,
         rules: Sequence[Rule] = (),
+        operations_per_second: float = 0,
     ) -> None:
         """`store`: where the plan's records are kept; without, in memory. `processes`: how many may work at
         it; they begin when the first one sees that there is much to do, or `at_once`.
@@ -90,6 +92,7 @@ class Survey:
         self._processes = 1 if together or on_decision is not None else processes
         self._joined: list[Scratch] = []
         """Where other processes keep what they found."""
+        self._rate = operations_per_second
         self._hire_after = 0 if at_once else HIRE_AFTER
         self._incomplete = {number for number, rule in enumerate(rules) if rule.ignore_incomplete}
         """Rules that leave alone what is incomplete."""
@@ -107,7 +110,9 @@ class Survey:
     def _begin(self, store: Store | None) -> None:
         self.plan = Plan(store)
         self.tally = Tally()
-        self._blocks = Blocks(self._root, self.tally, self._now, self._stop, self._on_file_error)
+        # Each process has its part of the operations, from the beginning.
+        pace = Pace(self._rate / self._processes, self._stop) if self._rate else None
+        self._blocks = Blocks(self._root, self.tally, self._now, self._stop, self._on_file_error, pace)
         if self._on_decision is not None:
             self._blocks.on_protected = self._on_protected
         self._number = 0

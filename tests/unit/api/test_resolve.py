@@ -97,13 +97,14 @@ def test_the_task_of_a_policy_says_everything() -> None:
             "openFiles": "Strict",
             "brakes": {"maxPercent": 100, "maxItems": 10**12, "maxBytes": 2**39, "onTrip": "Fail"},
             "quarantineSeconds": 1209600.0,
+            "processes": 16,
+            "operationsPerSecond": 1000000,
             "fsGroup": 2000,
             "pressure": {"highPercent": 100, "lowPercent": 99, "of": "Claim", "capacityBytes": 20 << 30},
             "holdSeconds": 31_536_000.0,
             "expectMarker": "postgres/.volume-id",
             "report": "/report/housekeeper",
             "reportKeepSeconds": 315360000.0,
-            "processes": 0,
         },
     }
     assert Task.from_json(task.to_json()) == task
@@ -144,6 +145,7 @@ def test_the_task_of_a_minimal_policy_has_all_defaults_written_out() -> None:
             "holdSeconds": 604_800.0,
             "quarantineSeconds": 604800.0,
             "processes": 0,
+            "operationsPerSecond": 0,
         },
     }
     assert Task.from_json(task.to_json()) == task

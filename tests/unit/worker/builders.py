@@ -109,6 +109,7 @@ def cleanup_task(
     timeout: float = 60,
     zone: str = "Etc/UTC",
     processes: int = 1,
+    operations_per_second: int = 0,
     pressure: Pressure | None = None,
 ) -> Task:
     """A task without brakes and settle time, unless it says so."""
@@ -135,6 +136,7 @@ def cleanup_task(
             hold_seconds=hold_seconds,
             expect_marker=expect_marker,
             processes=processes,
+            operations_per_second=operations_per_second,
         ),
     )
 

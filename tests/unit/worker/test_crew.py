@@ -153,6 +153,7 @@ def watcher(volume: Path, act: Callable[[int], None]) -> Iterator[None]:
     try:
         yield
     finally:
+        os.kill(pid, signal.SIGKILL)  # for a run that removes nothing
         os.waitpid(pid, 0)
 
 
@@ -209,8 +210,8 @@ def test_a_stop_reaches_every_process_and_what_was_done_is_told(memory_volume: P
     files = many(memory_volume)
     began = time.monotonic()
     with (
-        watcher(memory_volume, lambda runner: os.kill(runner, signal.SIGTERM)),
         stopping_on_signals(60) as stop,
+        watcher(memory_volume, lambda runner: os.kill(runner, signal.SIGTERM)),
     ):
         result, told = work(memory_volume, tmp_path / "audit", mode="Enforce", processes=2, stop=stop)
     left = len(files_below(memory_volume))

@@ -105,6 +105,8 @@ class Acting:
         """Have a batch worked on, by whoever is free. It has been announced. Raises `AuditLost`."""
         self._listen(0.0)
         self._complain()  # before anybody has the batch: what follows a lost audit is announced nowhere
+        if self.must_end:
+            return
         has_lock = self._locks is not None and self._locks.take(cut, self._plan)
         job = Job(cut, stamp, looked_at, has_lock)
         free = [one for one, jobs in self._running.items() if len(jobs) < _AHEAD and not one.channel.ended]

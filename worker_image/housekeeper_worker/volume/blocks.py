@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import compress
 from typing import Final, NamedTuple
 
+from housekeeper_worker.pace import Pace
 from housekeeper_worker.retention.records import Records
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
@@ -49,13 +50,23 @@ class Block(NamedTuple):
 class Blocks:
     """Cuts windows into blocks, and counts what it leaves out."""
 
-    def __init__(self, root: VolumeRoot, tally: Tally, now_ns: int, stop: Stop, on_error: OnFileError) -> None:
+    def __init__(
+        self,
+        root: VolumeRoot,
+        tally: Tally,
+        now_ns: int,
+        stop: Stop,
+        on_error: OnFileError,
+        pace: Pace | None = None,
+    ) -> None:
         self._root = root
         self._tally = tally
         self._now = now_ns
         self._stop = stop
         self._on_error = on_error
         self._stats = Stats()
+        self._pace = pace
+        self._size = BLOCK if pace is None else min(BLOCK, pace.step)
         self.on_protected: OnProtected | None = None
 
     def of(self, window: Window, entries: list[Entry]) -> Iterator[Block]:
@@ -65,12 +76,14 @@ class Blocks:
         joined = "\0".join([entry.name for entry in entries])
         names = os.fsencode(joined).split(b"\0")
         reserved = any_reserved(joined)
-        for begin in range(0, len(names), BLOCK):
+        for begin in range(0, len(names), self._size):
+            if self._pace is not None:
+                self._pace.spend(min(self._size, len(names) - begin))
             if self._stop.reason is not None:
                 return
             clock = max(self._now, time.time_ns())
-            block = names[begin : begin + BLOCK]
-            known = inodes[begin : begin + BLOCK]
+            block = names[begin : begin + self._size]
+            known = inodes[begin : begin + self._size]
             while block and (marks := self._kept(window, block, known, reserved=reserved)) is not None:
                 # Seldom: some are left out, and what is left is looked at once more.
                 block, known = list(compress(block, marks)), list(compress(known, marks))

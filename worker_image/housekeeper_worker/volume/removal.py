@@ -10,6 +10,7 @@ from typing import Final
 from housekeeper_api.task import OpenFiles, Rule
 from housekeeper_worker.audit import Audit
 from housekeeper_worker.crew.acting import Acting, Perform
+from housekeeper_worker.pace import Pace
 from housekeeper_worker.retention.plan import Plan
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
@@ -53,6 +54,7 @@ class Removal:
         run: str = "",
         now_ns: int = 0,
         start: bytes = b"",
+        operations_per_second: float = 0,
     ) -> None:
         """`members`: for each cause of the plan, rule, group and reason as members of an audit line.
 
@@ -63,6 +65,7 @@ class Removal:
         items, and those that it empties below `start`. Those too are one process's.
         """
         self._gauge = gauge
+        self._pace = Pace(operations_per_second, stop) if operations_per_second else None
         self._root = root
         self._plan = plan
         self._tally = tally
@@ -126,6 +129,7 @@ class Removal:
         try:
             with breaks_ignored():
                 size = BATCH if self._gauge is None else min(BATCH, self._gauge.stage)
+                size = size if self._pace is None else min(size, self._pace.step)
                 self._work_through(
                     size, lambda remover, batch, job: remover.carry_out(batch, has_lock=job.has_lock), dry=False
                 )
@@ -156,6 +160,8 @@ class Removal:
         with acting:
             try:
                 for cut in cuts(self._plan, size, links_apart=self._processes > 1):
+                    if not dry and self._pace is not None:
+                        self._pace.spend(sum(one.end - one.begin for one in cut))
                     if acting.must_end:
                         break
                     if not dry and self._audit.on:
