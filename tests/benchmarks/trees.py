@@ -71,6 +71,13 @@ class Memory(Ground):
     def __init__(self) -> None:
         super().__init__(Path("/dev/shm", f"housekeeper-bench-{os.getpid()}"))
 
+    @contextmanager
+    def planted(self, shape: Shape) -> Iterator[Path]:
+        """A tree of this shape."""
+        with super().planted(shape) as root:
+            yield root
+        self._where.rmdir()
+
 
 class Image(Ground):
     """On ext4 in a file, mounted as a loop device: a tree is made once and then copied with its file system.
