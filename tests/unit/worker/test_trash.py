@@ -110,9 +110,9 @@ class _Interfering(Trash):
 
     act: Callable[[int, bytes], object]
 
-    def take(self, directory: int, name: bytes, entry: object) -> None:  # type: ignore[override]
-        super().take(directory, name, entry)  # type: ignore[arg-type]
-        type(self).act(self.fd, entry.name)  # type: ignore[attr-defined]
+    def take(self, directory: int, name: bytes, entry: object) -> None:
+        super().take(directory, name, entry)
+        type(self).act(self.fd, entry.name)
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def leave(volume: Path, *, committed: bool, part: bool = False) -> None:
         if part:
             stop = Stop()
             emptying = Emptying(root, trash.fd, stop)
-            emptying._unlink = lambda *_: stop.now("Cancelled")  # type: ignore[method-assign]
+            emptying._unlink = lambda *_: stop.now("Cancelled")
             emptying.empty(entry.name)
 
 
@@ -208,6 +208,30 @@ def test_it_comes_back_without_renameat2_too(volume: Path, monkeypatch: pytest.M
     monkeypatch.setattr("housekeeper_worker.volume.trash.rename_no_replace", refuse)
     carry_out(cleanup_task(volume, directories(older="50d")))
     assert files_below(volume / "d") == {b"a"}
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_without_renameat2_what_is_no_directory_replaces_nothing(
+    volume: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """What somebody exchanged for the directory right before the rename must not cost what has its place since."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "refused")
+
+    monkeypatch.setattr("housekeeper_worker.volume.trash.rename_no_replace", refuse)
+    if kind == "link":
+        (volume / "d").symlink_to(volume)
+    else:
+        write(volume / "d", content=b"exchanged")
+    with VolumeRoot.open(str(volume)) as root, Trash.open(root, "run", create=True) as trash:
+        (entry,) = trash.announce([Coming(b"d", 1)])
+        trash.take(root.fd, b"d", entry)
+        write(volume / "d", content=b"precious")
+        with pytest.raises(NotADirectoryError):
+            trash.bring_back(entry)
+        assert os.lstat(entry.name, dir_fd=trash.fd)
+    assert (volume / "d").read_bytes() == b"precious"
 
 
 @pytest.mark.parametrize("part", [False, True], ids=["nothing gone", "begun"])
@@ -356,7 +380,7 @@ def test_sigterm_while_it_is_emptied_is_finished_by_the_next_run_and_counted_onc
     emptied = Emptying._unlink
 
     def unlink(self: Emptying, *arguments: object) -> None:
-        emptied(self, *arguments)  # type: ignore[arg-type]
+        emptied(self, *arguments)
         stop.now("Cancelled")
 
     with pytest.MonkeyPatch.context() as patch:

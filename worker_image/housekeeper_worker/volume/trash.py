@@ -130,8 +130,9 @@ class Trash:
             except OSError as error:
                 if error.errno not in _CANNOT:
                     raise
-                # A directory replaces nothing but an empty directory, and in that there is nothing to lose.
-                os.rename(entry.name, name, src_dir_fd=self.fd, dst_dir_fd=directory)
+                # A directory replaces nothing but an empty directory, and in that there is nothing to lose. The slash
+                # lets the kernel refuse anything else that was exchanged for it, and that would replace a file.
+                os.rename(entry.name + b"/", name, src_dir_fd=self.fd, dst_dir_fd=directory)
             os.fsync(self.fd)
         self.note(entry, "over")
 
