@@ -235,7 +235,7 @@ class _Thread:
 
 
 class _NoDifferences(kopf.DiffBaseStorage):
-    """Keeps no last-seen state of any object, and compares with none."""
+    """Keeps no last-seen state of any object, and compares with none. The arguments are kopf's."""
 
     def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:  # noqa: ARG002
         return kopf.BodyEssence()

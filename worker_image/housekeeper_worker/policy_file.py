@@ -174,4 +174,5 @@ def _strict_loader() -> Any:
 
 if __name__ == "__main__":
     _path, _kind, _mode = sys.argv[1:]
+    # `load` is the only caller, and passes a Mode.
     sys.stdout.write(json.dumps(_answer(_path, _kind, _mode or None)))  # type: ignore[arg-type]

@@ -35,6 +35,7 @@ class Connection:
         configuration = Configuration()
         try:
             if os.environ.get("KUBERNETES_SERVICE_HOST"):
+                # Neither of these has types in the client.
                 load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
             else:
                 await load_kube_config(  # type: ignore[no-untyped-call]

@@ -72,6 +72,7 @@ class Recorder:
         self._pending: OrderedDict[_Identity, None] = OrderedDict()
         self._wake = asyncio.Event()
 
+    # `type` is the Event's own field.
     def event(self, regarding: Object, *, type: EventType, reason: str, action: str, note: str) -> None:  # noqa: A002
         """Tell that `reason` happened to `regarding` (an object with apiVersion, kind, metadata) while doing `action`.
 

@@ -278,7 +278,7 @@ def policy(**changes: Any) -> PolicyView:
 def result(outcome: str = "Succeeded", message: str = "Done.", **members: Any) -> str:
     """A worker's termination message."""
     cleanup = Cleanup(scanned=10, matched=8, removed=3, bytes_freed=4096)
-    told = Result(outcome=outcome, message=message, mode="Enforce", duration_seconds=1.5, cleanup=cleanup)  # type: ignore[arg-type]
+    told = Result(outcome=outcome, message=message, mode="Enforce", duration_seconds=1.5, cleanup=cleanup)
     return json.dumps({**json.loads(told.to_json()), **members})
 
 

@@ -23,7 +23,7 @@ def counters(result: Result) -> Cleanup:
 
 def held(root: Path, *rules: Rule, **changes: object) -> str:
     """The digest of a plan that was held and stored."""
-    result = carry_out(cleanup_task(root, *rules, max_items=0, **changes))  # type: ignore[arg-type]
+    result = carry_out(cleanup_task(root, *rules, max_items=0, **changes))
     assert result.outcome == "Held"
     digest = counters(result).plan_digest
     assert digest in result.message
@@ -32,7 +32,7 @@ def held(root: Path, *rules: Rule, **changes: object) -> str:
 
 
 def approve(root: Path, digest: str, *rules: Rule, **changes: object) -> Result:
-    return carry_out(cleanup_task(root, *rules, max_items=0, approve=digest, **changes))  # type: ignore[arg-type]
+    return carry_out(cleanup_task(root, *rules, max_items=0, approve=digest, **changes))
 
 
 def plans(root: Path) -> set[bytes]:
@@ -188,7 +188,7 @@ def _a_pipe(path: Path) -> None:
 )
 def test_a_lost_or_damaged_plan_is_held_anew(logs: Path, damage: object, said: str) -> None:
     digest = held(logs)
-    damage(logs / f".housekeeper/plans/{digest[7:]}.plan")  # type: ignore[operator]
+    damage(logs / f".housekeeper/plans/{digest[7:]}.plan")
     result = approve(logs, digest)
     assert result.outcome == "Held"
     assert said in result.message

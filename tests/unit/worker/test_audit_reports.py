@@ -227,7 +227,7 @@ def test_workers_of_several_users_share_a_volume(open_volume: Path) -> None:
         task = replace(task_of(open_volume, reports), policy=policy)
         assert (
             as_user(uid, lambda task=task: audit_of(perform(task, Stop())).path) == f"default/{policy}/run-1-a1.ndjson"
-        )  # type: ignore[misc]
+        )
 
 
 @pytest.mark.parametrize("processes", ["1", "2", "3"])

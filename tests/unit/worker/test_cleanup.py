@@ -67,7 +67,7 @@ def test_a_second_run_finds_nothing_to_do(mixed: Path) -> None:
 
 def test_a_tripped_brake_removes_nothing_and_says_what_to_do(mixed: Path) -> None:
     for mode in ("DryRun", "Enforce"):
-        result = carry_out(cleanup_task(mixed, mode=mode, max_percent=49))  # type: ignore[arg-type]
+        result = carry_out(cleanup_task(mixed, mode=mode, max_percent=49))
         assert result.outcome == "Held"
         assert "would remove 3 of 6 selected files" in result.message
         assert "50.0 % is more than brakes.maxPercent 49" in result.message

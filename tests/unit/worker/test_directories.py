@@ -152,7 +152,7 @@ def test_what_is_inside_keeps_the_whole(volume: Path, what: str, mode: str) -> N
     before = files_below(volume / "kept")
     decided: list[Decided] = []
     one = directories(exclude=["**/keep.*"], ignore_incomplete=True)
-    done = counters(carry_out(cleanup_task(volume, one, mode=mode), on_decision=decided.append))  # type: ignore[arg-type]
+    done = counters(carry_out(cleanup_task(volume, one, mode=mode), on_decision=decided.append))
     assert (done.matched, done.removed, done.skipped) == (2, 1, {reason: 1})
     assert files_below(volume / "kept") == before
     (why,) = (one.reasons for one in decided if one.path == b"kept")
@@ -186,7 +186,7 @@ def test_an_open_file_inside_keeps_the_whole(volume: Path, how: str, mode: str) 
     item(volume / "free", "a")
     item(volume / "kept", "a", "deep/b")
     with holding(volume / "kept/deep/b", how, namespaces=True):
-        done = counters(carry_out(cleanup_task(volume, directories(), mode=mode)))  # type: ignore[arg-type]
+        done = counters(carry_out(cleanup_task(volume, directories(), mode=mode)))
     assert (done.removed, done.skipped, done.open_files) == (1, {"inUse": 1}, {"notOpen": 1, "open": 1})
     assert files_below(volume / "kept") == {b"a", b"deep/b"}
 
@@ -197,7 +197,7 @@ def test_what_cannot_be_known_stays_only_under_strict(open_volume: Path) -> None
         os.chmod(path, 0o777)  # noqa: S103 - so that another user may work there
 
     def act(open_files: str) -> dict[str, object]:
-        done = counters(carry_out(cleanup_task(open_volume, directories(), open_files=open_files)))  # type: ignore[arg-type]
+        done = counters(carry_out(cleanup_task(open_volume, directories(), open_files=open_files)))
         return {"removed": done.removed, "skipped": done.skipped, "use": done.open_files}
 
     assert as_user(65532, lambda: act("Strict")) == {
@@ -247,7 +247,7 @@ def test_a_browsers_lock_means_in_use(volume: Path, which: str, mode: str) -> No
     os.symlink(target(), volume / "chrome_profile_1" / name)
     age(volume / "chrome_profile_1", days)
     one = directories(["chrome_profile_*"], older="1d")
-    done = counters(carry_out(cleanup_task(volume, one, mode=mode), later=0))  # type: ignore[arg-type]
+    done = counters(carry_out(cleanup_task(volume, one, mode=mode), later=0))
     assert (done.removed, done.skipped) == (0, {"inUse": 1})
 
 

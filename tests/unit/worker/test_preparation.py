@@ -59,10 +59,10 @@ def _below_a_file(volume: Path) -> None:
 )
 @pytest.mark.parametrize("mode", ["DryRun", "Enforce"])
 def test_without_the_marker_nothing_is_looked_at(volume: Path, arrange: object, said: str, mode: str) -> None:
-    arrange(volume)  # type: ignore[operator]
+    arrange(volume)
     write(volume / "old", days=OLD)
     with pytest.raises(CouldNotRun, match=said) as caught:
-        carry_out(cleanup_task(volume, mode=mode, expect_marker="d/id"))  # type: ignore[arg-type]
+        carry_out(cleanup_task(volume, mode=mode, expect_marker="d/id"))
     assert "target.volume.expectMarker: d/id" in str(caught.value)
     assert (volume / "old").exists()
 

@@ -89,7 +89,7 @@ def test_sticky_files_stay(volume: Path) -> None:
     write(volume / "plain", days=OLD)
     os.chmod(volume / "sticky", 0o1644)
     for mode in ("DryRun", "Enforce"):
-        done = counters(carry_out(cleanup_task(volume, mode=mode)))  # type: ignore[arg-type]
+        done = counters(carry_out(cleanup_task(volume, mode=mode)))
         assert (done.removed, done.skipped) == (1, {"sticky": 1})
     assert files_below(volume) == {b"sticky"}
 

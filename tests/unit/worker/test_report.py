@@ -68,7 +68,7 @@ def test_an_unforeseen_error_is_never_empty(error: BaseException) -> None:
 
 
 def checks(*results: str) -> tuple[CheckReport, ...]:
-    return tuple(CheckReport(f"c{n}", one, message="said") for n, one in enumerate(results))  # type: ignore[arg-type]
+    return tuple(CheckReport(f"c{n}", one, message="said") for n, one in enumerate(results))
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ CALENDAR: dict[str, Callable[[Moment], Hashable]] = {
 
 def earlier(time: Moment, span: str) -> Moment:
     """A span before a time, as Go's AddDate has it: days that a month has not are those of the next."""
-    number, unit = re.fullmatch("([0-9]+)([a-z]+)", span).groups()  # type: ignore[union-attr]
+    number, unit = re.fullmatch("([0-9]+)([a-z]+)", span).groups()
     count = int(number)
     if unit in {"h", "d", "w"}:
         return time - dt.timedelta(hours=count * {"h": 1, "d": 24, "w": 168}[unit])

@@ -21,7 +21,7 @@ PER_ENVIRONMENT = (GroupKeep({"env": "prod"}, Keep(last=10)), GroupKeep({"env": 
 
 
 def keeping(keep: Keep | None, older: str | None = None, **members: object) -> Rule:
-    return dataclasses.replace(rule(), remove_older_than=older, keep=keep, **members)  # type: ignore[arg-type]
+    return dataclasses.replace(rule(), remove_older_than=older, keep=keep, **members)
 
 
 def counters(result: Result) -> Cleanup:

@@ -21,7 +21,7 @@ from tests.unit.worker.scenarios import scene
 
 def changed(**members: object) -> Rule:
     """The rule of these tests, older than 30 days, but for some members."""
-    return dataclasses.replace(rule(), **members)  # type: ignore[arg-type]
+    return dataclasses.replace(rule(), **members)
 
 
 def counters(result: Result) -> Cleanup:

@@ -139,7 +139,7 @@ def candidate(
         end_process=never,
     )
     # Its thread would look at a clock that belongs to this loop.
-    leadership._guard = lambda: None  # type: ignore[method-assign]
+    leadership._guard = lambda: None
     return leadership
 
 
