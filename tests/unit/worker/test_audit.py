@@ -59,7 +59,7 @@ def test_outcomes_are_written_with_the_next_intent(tmp_path: Path) -> None:
     audit.intent(b"a", b"b", 2)
     records = Records()
     records.extend([b"a"])
-    audit.files(file_lines(audit.stamp, "removed", b"", records, lambda _: '"rule":"r"'), 1)
+    audit.files(file_lines(audit.stamp, "removed", b"", records, lambda _: '"rule":"r"'), {"removed": 1})
     assert events(target) == ["intent", "chain"]
     audit.intent(b"c", b"d", 2)
     assert events(target) == ["intent", "chain", "removed", "intent", "chain"]

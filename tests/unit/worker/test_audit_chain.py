@@ -23,7 +23,7 @@ from tests.unit.worker.test_command_line import housekeeper, one_object
 def tell(audit: Audit, path: str) -> None:
     """One line about a removed file."""
     line = {"event": "removed", "path": path, "rule": "r", "reason": "old"}
-    audit.files(f'{{"ts":"{audit.stamp}",{json.dumps(line, separators=(",", ":"))[1:]}\n', 1)
+    audit.files(f'{{"ts":"{audit.stamp}",{json.dumps(line, separators=(",", ":"))[1:]}\n', {"removed": 1})
 
 
 def write_run(audit: Audit, *, batches: int = 3, files: int = 4) -> None:

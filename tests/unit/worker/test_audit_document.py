@@ -7,12 +7,13 @@ import json
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import yaml
 
 from housekeeper_api.version import RELEASE
+from housekeeper_worker.audit import FileEvent
 from housekeeper_worker.audit.destination import appended_audit
-from housekeeper_worker.audit.writer import FILE_EVENTS
 
 REPOSITORY = Path(__file__).parents[3]
 WORKER = REPOSITORY / "worker_image" / "housekeeper_worker"
@@ -26,7 +27,7 @@ def test_every_event_is_explained() -> None:
         source = path.read_text()
         written |= set(re.findall(r'\.(?:event|file|_event)\(\s*"([A-Za-z]+)"', source))
         written |= set(re.findall(r'"event":"([A-Za-z]+)"', source.replace("\\", "")))
-    written |= set(FILE_EVENTS)
+    written |= set(get_args(FileEvent))
     assert {"start", "intent", "removed", "summary", "chain"} <= written
     assert {event for event in written if f"`{event}`" not in table} == set()
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from housekeeper_api.result import Cleanup, Result
-from housekeeper_api.task import TaskError
+from housekeeper_api.task import Keep, Rule, TaskError
 from housekeeper_worker.errors import CouldNotRun
 from housekeeper_worker.retention.decide import Verdict
 from housekeeper_worker.stop import Stop
-from tests.unit.worker.builders import OLD, carry_out, cleanup_task, files_below, rule, users_files, write
+from tests.unit.worker.builders import OLD, carry_out, cleanup_task, directories, files_below, rule, users_files, write
 
 
 def counters(result: Result) -> Cleanup:
@@ -119,6 +119,27 @@ def test_a_volume_that_looks_freshly_changed_by_ctime_alone_is_explained(
     result = carry_out(cleanup_task(volume, settle=600, fs_group=fs_group))
     assert "10 of 10 old files had owner, mode or links changed within 10m" in result.message
     assert word in result.message
+
+
+@pytest.mark.parametrize(
+    ("one", "left"),
+    [
+        (rule(), {b"after/file"}),
+        (directories(), {b"after/file"}),
+        (rule(older=None, keep=Keep(last=1)), {b"after/file", b"before/file"}),
+    ],
+    ids=["age", "directories", "keep"],
+)
+def test_times_beyond_all_reason_are_times(memory_volume: Path, one: Rule, left: set[bytes]) -> None:
+    """Whoever may write one file must not be able to stop every clean-up."""
+    for name, seconds in (("after", 99_999_999_999), ("before", -99_999_999_999)):
+        (memory_volume / name).mkdir()
+        write(memory_volume / name / "file")
+        os.utime(memory_volume / name / "file", (seconds, seconds))
+        os.utime(memory_volume / name, (seconds, seconds))
+    result = carry_out(cleanup_task(memory_volume, one), later=1)
+    assert (result.outcome, counters(result).skipped) == ("Succeeded", {"future": 1})
+    assert {path for path in files_below(memory_volume) if not path.startswith(b".housekeeper/")} == left
 
 
 def test_future_times_are_kept_and_counted(volume: Path) -> None:

@@ -115,6 +115,38 @@ def test_several_processes_remove_what_one_does(volume: Path, tmp_path: Path, pr
     assert files_below(volume) == files_below(tmp_path / "other")
 
 
+def _of_one_size(volume: Path) -> tuple[Rule, ...]:
+    for directory in range(6):
+        for file in range(700):
+            write(volume / f"d{directory}/f{file}", days=OLD)
+    return (rule("old"),)
+
+
+def _by_two_rules(volume: Path) -> tuple[Rule, ...]:
+    for directory in range(4):
+        for file in range(600):
+            write(volume / f"d{directory}/f{file}.{'tmp' if file % 3 else 'log'}", days=OLD)
+    return rule("tmp", ["**/*.tmp"]), rule("log", ["**/*.log"])
+
+
+def _with_links(volume: Path) -> tuple[Rule, ...]:
+    for directory in range(4):
+        for file in range(600):
+            write(volume / f"d{directory}/f{file}.{'tmp' if file % 3 else 'log'}", days=OLD)
+        os.link(volume / f"d{directory}/f0.log", volume / f"d{directory}/other.log")
+    return rule("tmp", ["**/*.tmp"]), rule("log", ["**/*.log"])
+
+
+@pytest.mark.parametrize("plant_rules", [_of_one_size, _by_two_rules, _with_links])
+def test_processes_do_not_lock_each_other_out(
+    memory_volume: Path, tmp_path: Path, plant_rules: Callable[[Path], tuple[Rule, ...]]
+) -> None:
+    """Directories that end within a batch, or are planned in several parts."""
+    rules = plant_rules(memory_volume)
+    result, _ = work(memory_volume, tmp_path / "audit", *rules, mode="Enforce", processes=2)
+    assert (counters(result).skipped, files_below(memory_volume)) == ({}, set())
+
+
 def test_a_large_directory_is_divided(memory_volume: Path, tmp_path: Path) -> None:
     """More entries than one window has, some of them names of one file, sub-directories, or nothing to look at."""
     (memory_volume / "large/sub").mkdir(parents=True)

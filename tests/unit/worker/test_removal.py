@@ -149,7 +149,7 @@ def test_input_output_errors_in_a_row_stop_the_run(volume: Path) -> None:
     with VolumeRoot.open(str(volume)) as root:
         survey = Survey(root, Selector([rule()]), [Lines(2**62, 2**62)], ["1d"], {}, "0s", 0, Stop())
         survey.run(b"")
-        remover = Remover(root, tally, Stop(), lambda _: "", "Protect", audited=False)
+        remover = Remover(root, tally, Stop(), lambda _: "", "Protect", survey.plan.links, audited=False)
         ((share,),) = map(Reader(survey.plan).batch, cuts(survey.plan, BATCH))
         place = share.records.names.index(b"f1")
         for _ in range(5):

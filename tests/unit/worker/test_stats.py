@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 from pathlib import Path
+from typing import Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from housekeeper_worker.volume.stats import BLOCK, Stats
+from housekeeper_worker.volume.stats import BLOCK, Columns, Stats
 from tests.unit.worker.builders import write
 
 
@@ -16,17 +20,17 @@ def opened(path: Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY)
 
 
-def columns(stats: Stats, marks: list[int] | None = None) -> list[tuple[int, ...]]:
+def columns(stats: Columns) -> list[tuple[int, ...]]:
     """One tuple a file, as `expected` has it."""
     each = (
-        stats.inode(marks),
-        stats.device(marks),
-        stats.size(marks),
-        stats.allocated(marks),
-        stats.links(marks),
-        stats.modified(marks),
-        stats.changed(marks),
-        stats.accessed(marks),
+        stats.inode(),
+        stats.device(),
+        stats.size(),
+        stats.allocated(),
+        stats.links(),
+        stats.modified(),
+        stats.changed(),
+        stats.accessed(),
     )
     return list(zip(*each, strict=True))
 
@@ -46,7 +50,7 @@ def expected(path: Path) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("statx", [True, False], ids=["statx", "stat"])
-def test_columns_are_what_stat_says(volume: Path, statx: bool) -> None:
+def test_foundare_what_stat_says(volume: Path, statx: bool) -> None:
     write(volume / "old", days=40, content=b"x" * 5000)
     os.utime(volume / "old", ns=(1_234_567_891, -1_500_000_001))
     write(volume / "sticky", content=b"")
@@ -60,7 +64,7 @@ def test_columns_are_what_stat_says(volume: Path, statx: bool) -> None:
     stats = Stats(statx=statx)
     assert stats.take(fd, [name.encode() for name in names]) == {}
     assert columns(stats) == [expected(volume / name) for name in names]
-    assert columns(stats, [1, 0] * 3) == [expected(volume / name) for name in names[::2]]
+    assert columns(stats.marked([1, 0] * 3)) == [expected(volume / name) for name in names[::2]]
     assert stats.mode() == [(volume / name).lstat().st_mode for name in names]
     assert stats.modified_seconds() == [(volume / name).lstat().st_mtime_ns // 1_000_000_000 for name in names]
     assert stats.changed_seconds() == [(volume / name).lstat().st_ctime_ns // 1_000_000_000 for name in names]
@@ -87,5 +91,47 @@ def test_a_block_takes_as_many_as_it_says(volume: Path) -> None:
     fd = opened(volume)
     stats = Stats()
     assert stats.take(fd, names) == {}
-    assert stats.inode() == [os.stat(name, dir_fd=fd).st_ino for name in names]
+    assert stats.inode().tolist() == [os.stat(name, dir_fd=fd).st_ino for name in names]
     os.close(fd)
+
+
+@pytest.mark.parametrize("statx", [True, False], ids=["statx", "stat"])
+def test_times_that_no_column_can_hold_are_the_first_or_last_that_it_can(memory_volume: Path, statx: bool) -> None:
+    """A tmpfs keeps whatever seconds it is given."""
+    for name, seconds in (("after", 99_999_999_999), ("before", -99_999_999_999), ("now", 1_700_000_000)):
+        write(memory_volume / name)
+        os.utime(memory_volume / name, (seconds, seconds))
+    fd = opened(memory_volume)
+    stats = Stats(statx=statx)
+    assert stats.take(fd, [b"after", b"before", b"now"]) == {}
+    assert stats.modified().tolist() == [(1 << 63) - 1, 1 - (1 << 63), 1_700_000_000 * 10**9]
+    os.close(fd)
+
+
+def test_inodes_use_all_their_bits() -> None:
+    """As those of file systems that make them of hashes do."""
+    record = bytearray(256)
+    struct.pack_into("=Q", record, 32, (1 << 64) - 5)
+    assert Columns(record, 1).inode().tolist() == [(1 << 64) - 5]
+
+
+_FILES: Final = st.lists(
+    st.tuples(
+        st.integers(-(1 << 63), (1 << 63) - 1) | st.integers(0, 1 << 34),
+        st.integers(0, 999_999_999),
+        st.integers(0, 1 << 53),
+    ),
+    max_size=20,
+)
+
+
+@given(_FILES)
+def test_foundare_made_without_looking_at_each_file(files: list[tuple[int, int, int]]) -> None:
+    """Whatever their neighbours are: nothing is carried from one to the next."""
+    record = struct.Struct("=40xQQ40xqI4xqI4x128x")
+    assert record.size == 256
+    raw = b"".join(record.pack(7, blocks, seconds, rest, seconds, rest) for seconds, rest, blocks in files)
+    found = Columns(raw, len(files))
+    times = [max(1 - (1 << 63), min((1 << 63) - 1, seconds * 10**9 + rest)) for seconds, rest, _ in files]
+    assert found.changed().tolist() == found.modified().tolist() == times
+    assert found.allocated().tolist() == [512 * blocks for _, _, blocks in files]

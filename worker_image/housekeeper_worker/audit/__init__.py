@@ -5,7 +5,7 @@
 whether a file is what was written.
 """
 
-from housekeeper_worker.audit.lines import file_lines, path_member
+from housekeeper_worker.audit.lines import FileEvent, file_lines, path_member
 from housekeeper_worker.audit.writer import Audit
 
-__all__ = ["Audit", "file_lines", "path_member"]
+__all__ = ["Audit", "FileEvent", "file_lines", "path_member"]

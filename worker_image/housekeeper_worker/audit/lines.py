@@ -5,9 +5,24 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii
+from typing import Literal
 
 from housekeeper_worker.retention.paths import join, prefix
 from housekeeper_worker.retention.records import Records
+
+FileEvent = Literal[
+    "removed",
+    "skipped",
+    "quarantined",
+    "restored",
+    "wouldRemove",
+    "wouldQuarantine",
+    "wouldRestore",
+    "removedDirectory",
+    "finished",
+    "broughtBack",
+]
+"""Events of lines about single files and directories."""
 
 
 def path_member(path: bytes) -> str:
@@ -19,7 +34,7 @@ def path_member(path: bytes) -> str:
 
 
 def file_lines(
-    stamp: str, event: str, directory: bytes, records: Records, members: Callable[[int], str], more: str = ""
+    stamp: str, event: FileEvent, directory: bytes, records: Records, members: Callable[[int], str], more: str = ""
 ) -> str:
     """A line for each file. `members` gives those of a cause, already JSON.
 

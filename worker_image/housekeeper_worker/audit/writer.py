@@ -32,19 +32,6 @@ from housekeeper_worker.errors import AuditLost
 from housekeeper_worker.logs import timestamp
 
 _FULL: Final = 256 * 1024
-FILE_EVENTS: Final = (
-    "removed",
-    "skipped",
-    "quarantined",
-    "restored",
-    "wouldRemove",
-    "wouldQuarantine",
-    "wouldRestore",
-    "removedDirectory",
-    "finished",
-    "broughtBack",
-)
-"""Events of lines about single files and directories."""
 LOG_BYTES: Final = 8 << 20
 """What lines about files may take in the log of a container, which the kubelet begins anew at 10 MiB (its default)."""
 _PREFIX: Final = 48
@@ -102,6 +89,11 @@ class Audit:
         """Whether anything is written at all."""
         return self._fd is not None
 
+    @property
+    def has_room(self) -> bool:
+        """Whether lines about files are still written; without, their counts are enough."""
+        return not self._untold
+
     def report(self) -> AuditReport | None:
         """What a result says of it; None where nothing was to be written."""
         if not self._on:
@@ -128,13 +120,14 @@ class Audit:
         )
         self.flush(sync=True)
 
-    def files(self, lines: str, count: int) -> None:
-        """Add `count` lines about files, as `file_lines` makes them; they are written with their batch."""
-        if not self._on or not count:
+    def files(self, lines: str, counts: Mapping[str, int]) -> None:
+        """Add lines about files, as `file_lines` makes them; they are written with their batch.
+
+        `counts`: how many there are of each event, or would be, for without room there need be none.
+        """
+        if not self._on or not any(counts.values()):
             return
-        # Within a path each quote is escaped, so this is in a line only where it is its event.
-        counts = {event: lines.count(f'","event":"{event}",') for event in FILE_EVENTS}
-        self._unsynced += counts["removed"]
+        self._unsynced += counts.get("removed", 0)
         if self._fd is None:
             self._rescue(lines.encode())  # of what others had begun when it was lost
         elif self._untold:
@@ -144,7 +137,7 @@ class Audit:
 
     def file(self, event: str, path: bytes, members: str) -> None:
         """Add a line about one file or directory. `members` are further members, already JSON."""
-        self.files(f'{{"ts":"{self._stamp}","event":"{event}",{path_member(path)},{members}}}\n', 1)
+        self.files(f'{{"ts":"{self._stamp}","event":"{event}",{path_member(path)},{members}}}\n', {event: 1})
 
     @property
     def stamp(self) -> str:

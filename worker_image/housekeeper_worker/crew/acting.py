@@ -8,8 +8,9 @@ who removed one knows how that changed the others.
 from __future__ import annotations
 
 import contextlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
+from enum import Enum
 from typing import Final, NamedTuple, Self
 
 from housekeeper_worker.crew.channel import Channel
@@ -28,6 +29,16 @@ _AHEAD: Final = 2
 _SLICE_SECONDS: Final = 0.1
 
 
+class Lock(Enum):
+    """What became of the lock of a directory whose files may be in several batches."""
+
+    HELD = "held"
+    OF_NOBODY = "of nobody"
+    """Not asked for: the directories of the batch are in no other, and whoever has it locks them."""
+    REFUSED = "refused"
+    """Somebody else has it. Should he give it back, one process must have all batches of the directory."""
+
+
 class Job(NamedTuple):
     """A batch to work on, as it is passed on."""
 
@@ -36,6 +47,8 @@ class Job(NamedTuple):
     looked_at: int
     """Files of a rehearsal whose openers are looked for."""
     has_lock: bool
+    tells: bool
+    """Whether lines about its files are wanted."""
 
 
 class Done(NamedTuple):
@@ -44,7 +57,8 @@ class Done(NamedTuple):
     tally: Tally
     text: str
     """Lines about its files."""
-    lines: int
+    counts: Counter[str]
+    """How many files there were of each event."""
 
 
 Perform = Callable[[Remover, Batch, Job], None]
@@ -62,11 +76,11 @@ class Acting:
         processes: int,
         remover: Callable[[], Remover],
         perform: Perform,
-        tell: Callable[[str, int], None],
+        tell: Callable[[str, Counter[str]], None],
         *,
         locks: bool,
     ) -> None:
-        """`tell` takes lines about files, and their number; `locks`: whether directories are to be locked."""
+        """`tell` takes lines about files, and their counts; `locks`: whether directories are to be locked."""
         self._root = root
         self._plan = plan
         self._tally = tally
@@ -101,21 +115,24 @@ class Acting:
         """The files of a cut."""
         return self._reader.batch(cut)
 
-    def take(self, cut: Cut, stamp: str, looked_at: int) -> None:
-        """Have a batch worked on, by whoever is free. It has been announced. Raises `AuditLost`."""
+    def take(self, cut: Cut, stamp: str, looked_at: int, *, tells: bool) -> None:
+        """Have a batch worked on, by whoever is free. It has been announced. Raises `AuditLost`.
+
+        `tells`: whether lines about its files are wanted.
+        """
         self._listen(0.0)
         self._complain()  # before anybody has the batch: what follows a lost audit is announced nowhere
         if self.must_end:
             return
-        has_lock = self._locks is not None and self._locks.take(cut, self._plan)
-        job = Job(cut, stamp, looked_at, has_lock)
+        lock = Lock.OF_NOBODY if self._locks is None else self._locks.take(cut, self._plan)
+        job = Job(cut, stamp, looked_at, lock is Lock.HELD, tells)
         free = [one for one, jobs in self._running.items() if len(jobs) < _AHEAD and not one.channel.ended]
-        if free and not self._plan.parts[cut[0].part].linked:
+        if free and lock is not Lock.REFUSED and not self._plan.parts[cut[0].part].linked:
             member = min(free, key=lambda one: len(self._running[one]))
             self._running[member].append(job)
             member.channel.put(("do", job))
             return
-        self._remover.stamp = stamp
+        self._remover.stamp, self._remover.tells = stamp, tells
         self._remover.tally = Tally()
         self._perform(self._remover, self.batch(cut), job)
         self._is_done(job, Done(self._remover.tally, *self._remover.take_lines()))
@@ -149,7 +166,7 @@ class Acting:
         if self._locks is not None:
             self._locks.give_back(job.cut, self._plan)
         try:
-            self._tell(done.text, done.lines)
+            self._tell(done.text, done.counts)
         except AuditLost as error:
             self._lost = error  # raised when what has come is looked through
 
@@ -157,7 +174,7 @@ class Acting:
         """Count and tell what somebody who is gone has removed of a batch: what was planned and is not there now."""
         if self._locks is not None:
             for share in self._reader.batch(job.cut):
-                self._remover.stamp = job.stamp
+                self._remover.stamp, self._remover.tells = job.stamp, job.tells
                 self._remover.tally = Tally()
                 self._remover.count_gone(share)
                 self._is_done(job._replace(cut=[]), Done(self._remover.tally, *self._remover.take_lines()))
@@ -169,7 +186,7 @@ class Acting:
         fault = ""
         while not channel.ended:
             for _, job in channel.arrived(_SLICE_SECONDS):
-                remover.stamp = job.stamp
+                remover.stamp, remover.tells = job.stamp, job.tells
                 remover.tally = Tally()
                 if not fault and self._stop.reason is None:
                     self._perform(remover, reader.batch(job.cut), job)
@@ -184,25 +201,25 @@ class _Locks:
         self._root = root
         self._held: dict[bytes, tuple[contextlib.ExitStack, int]] = {}
 
-    def take(self, cut: Cut, plan: Plan) -> bool:
-        """Lock the directory of a batch that is all in one. Returns whether that was done."""
+    def take(self, cut: Cut, plan: Plan) -> Lock:
+        """Lock the directory of a batch that is all in one."""
         if len(cut) > 1:
-            return False
+            return Lock.OF_NOBODY
         directory = plan.parts[cut[0].part].directory
         if directory in self._held:
             stack, count = self._held[directory]
             self._held[directory] = stack, count + 1
-            return True
+            return Lock.HELD
         stack = contextlib.ExitStack()
         try:
             fd = stack.enter_context(self._root.directory(directory, for_reading=True))
         except OSError:
-            return False  # whoever has the batch meets the same, and counts it
+            return Lock.REFUSED  # whoever has the batch meets the same, and counts it
         if directory and not stack.enter_context(locked(fd, exclusive=True)):
             stack.close()
-            return False
+            return Lock.REFUSED
         self._held[directory] = stack, 1
-        return True
+        return Lock.HELD
 
     def give_back(self, cut: Cut, plan: Plan) -> None:
         """Unlock the directory of a batch, if nobody else works in it."""

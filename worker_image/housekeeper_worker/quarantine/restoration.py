@@ -172,7 +172,9 @@ class Restoration:
             self.done.directories += 1
 
     def _tell(self, event: str, path: bytes, members: str) -> None:
-        self._audit.files(f'{{"ts":"{self._audit.stamp}","event":"{event}",{path_member(path)},{members}}}\n', 1)
+        self._audit.files(
+            f'{{"ts":"{self._audit.stamp}","event":"{event}",{path_member(path)},{members}}}\n', {event: 1}
+        )
 
     def _conflict(self, path: bytes, why: str) -> None:
         self.done.conflicts += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
-from itertools import chain, compress
+from itertools import compress
 from typing import Final, Literal, NamedTuple
 
 Decision = Literal["Keep", "Remove"]
@@ -105,8 +105,10 @@ def old_at_once(
         return None
     marks = bytes([time < line for time in modified])
     if 1 in marks:
-        latest = max(chain(compress(modified, marks), compress(changed(), marks)))
-        if latest >= settled:
+        if line > settled and max(compress(modified, marks)) >= settled:
+            return None
+        changes = changed()
+        if max(changes) >= settled and max(compress(changes, marks)) >= settled:
             return None
     return marks
 

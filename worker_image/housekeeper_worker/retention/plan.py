@@ -16,6 +16,7 @@ from operator import itemgetter
 from typing import Final, NamedTuple, Protocol
 
 from housekeeper_worker.retention.files import Files
+from housekeeper_worker.retention.links import Links
 from housekeeper_worker.retention.paths import in_path_order, prefix
 from housekeeper_worker.retention.records import Records
 
@@ -244,16 +245,21 @@ class Plan:
     def bytes_to_free(self) -> int:
         """Allocated bytes that would be free without these: a file with several names counts if all are planned."""
         total = sum(part.allocated for part in self.parts)
-        names: dict[tuple[int, int], int] = {}
-        for part in self.parts:
-            for records in self.pieces(part) if part.linked else ():
-                for place, links in enumerate(records.links):
-                    if links > 1:
-                        inode = records.device[place], records.inode[place]
-                        names[inode] = names.get(inode, 0) + 1
-                        if names[inode] == links:
-                            total += records.allocated[place]
+        names = self.links()
+        for records in self._linked() if names else ():
+            for place, links in enumerate(records.links):
+                if links > 1 and names.is_last(records.device[place], records.inode[place], links):
+                    total += records.allocated[place]
         return total
+
+    def links(self) -> Links:
+        """A table of the files of which several names are planned."""
+        return Links(self._linked(), sum(part.length for part in self.parts if part.linked))
+
+    def _linked(self) -> Iterator[Records]:
+        for part in self.parts:
+            if part.linked:
+                yield from self.pieces(part)
 
     def digest(self, rules: bytes, now_ns: int, file_system: int) -> str:
         """`sha256:…` over the records, the rules, `now` and the file system's id.

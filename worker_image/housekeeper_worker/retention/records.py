@@ -93,13 +93,14 @@ class Records:
 
     def by_name(self) -> Records:
         """The same in order of name bytes."""
-        if all(map(bytes.__lt__, self.names, self.names[1:])):
+        if sorted(self.names) == self.names:
             return self
         return self.picked(sorted(range(len(self.names)), key=self.names.__getitem__))
 
     def by_inode(self) -> Records:
         """The same in order of inodes, which is their order on a disk."""
-        if all(map(int.__le__, self.inode, self.inode[1:])):
+        inodes = self.inode.tolist()
+        if sorted(inodes) == inodes:
             return self
         return self.picked(sorted(range(len(self.names)), key=self.inode.__getitem__))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from housekeeper_worker.retention.paths import join
-from housekeeper_worker.retention.plan import Plan
+from housekeeper_worker.retention.plan import Part, Plan
 from housekeeper_worker.retention.records import Records
 
 
@@ -31,15 +31,17 @@ class Share(NamedTuple):
 Batch = list[Share]
 
 
-def cuts(plan: Plan, size: int, *, links_apart: bool = False) -> Iterator[Cut]:
-    """The plan in its order, `size` files at a time.
+def cuts(plan: Plan, size: int, *, shared: bool = False) -> Iterator[Cut]:
+    """The plan in its order, `size` files at a time at most.
 
-    `links_apart`: parts with a file that has several names are never cut together with others.
+    `shared`: for several processes, of which one has the lock of a directory. A directory is whole in one cut, or has
+    cuts of its own; and parts with a file that has several names are never cut together with others.
     """
     cut: Cut = []
     room = size
     for number, part in enumerate(plan.parts):
-        if links_apart and cut and plan.parts[cut[0].part].linked != part.linked:
+        alone = shared and (part.length > size or _is_one_of_several(plan.parts, number))
+        if cut and shared and (alone or part.length > room or plan.parts[cut[0].part].linked != part.linked):
             yield cut
             cut, room = [], size
         begin = 0
@@ -48,11 +50,17 @@ def cuts(plan: Plan, size: int, *, links_apart: bool = False) -> Iterator[Cut]:
             cut.append(Slice(number, begin, end))
             room -= end - begin
             begin = end
-            if not room:
+            if not room or alone:
                 yield cut
                 cut, room = [], size
     if cut:
         yield cut
+
+
+def _is_one_of_several(parts: Sequence[Part], number: int) -> bool:
+    """Whether other parts are of the same directory. They are neighbours then."""
+    neighbours = (*parts[max(0, number - 1) : number], *parts[number + 1 : number + 2])
+    return any(part.directory == parts[number].directory for part in neighbours)
 
 
 class Reader:

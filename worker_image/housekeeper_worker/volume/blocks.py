@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import stat as modes
 import time
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
 from typing import Final, NamedTuple
 
@@ -16,7 +17,7 @@ from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.protected import Protection, any_reserved, protection_of_file
 from housekeeper_worker.volume.root import VolumeRoot
 from housekeeper_worker.volume.scan import Window
-from housekeeper_worker.volume.stats import BLOCK, Stats
+from housekeeper_worker.volume.stats import BLOCK, Columns, Stats
 
 OnFileError = Callable[[bytes, bytes, OSError], None]
 """Called with a directory and the name of a file in it that has no stat."""
@@ -25,7 +26,8 @@ OnProtected = Callable[[bytes, Records, int, Protection], None]
 """Called with a directory, files in it, the place of one among them that is protected, and why."""
 
 Entry = os.DirEntry[str]
-_COLUMNS: Final = ("inode", "device", "size", "allocated", "modified", "changed", "born", "links")
+_COLUMNS: Final = ("inode", "device", "size", "allocated", "modified", "changed", "links")
+"""Birth times are asked for where one is wanted, which is seldom."""
 _inode = os.DirEntry.inode
 
 
@@ -39,11 +41,12 @@ class Block(NamedTuple):
 
     def records(self, marks: Sequence[int] | None = None) -> Records:
         """All files, or those that are marked, without a cause."""
-        if marks is not None and 0 not in marks:
-            marks = None
+        stats: Columns = self.stats
+        names: Iterable[bytes] = self.names
+        if marks is not None and 0 in marks:
+            stats, names = self.stats.marked(marks), compress(names, marks)
         found = Records()
-        columns = {name: getattr(self.stats, name)(marks) for name in _COLUMNS}
-        found.extend(self.names if marks is None else compress(self.names, marks), **columns)
+        found.extend(names, **{name: getattr(stats, name)() for name in _COLUMNS})
         return found
 
 
@@ -72,7 +75,7 @@ class Blocks:
     def of(self, window: Window, entries: list[Entry]) -> Iterator[Block]:
         """Blocks of `entries`, files of the window, in order of inode, which is their order on a disk."""
         entries.sort(key=_inode)
-        inodes = [entry.inode() for entry in entries]
+        inodes = array("Q", map(_inode, entries))
         joined = "\0".join([entry.name for entry in entries])
         names = os.fsencode(joined).split(b"\0")
         reserved = any_reserved(joined)
@@ -86,13 +89,13 @@ class Blocks:
             known = inodes[begin : begin + self._size]
             while block and (marks := self._kept(window, block, known, reserved=reserved)) is not None:
                 # Seldom: some are left out, and what is left is looked at once more.
-                block, known = list(compress(block, marks)), list(compress(known, marks))
+                block, known = list(compress(block, marks)), array("Q", compress(known, marks))
                 reserved = False
             self._tally.matched += len(block)
             if block:
                 yield Block(block, self._stats, clock)
 
-    def _kept(self, window: Window, names: list[bytes], inodes: list[int], *, reserved: bool) -> list[bool] | None:
+    def _kept(self, window: Window, names: list[bytes], inodes: array[int], *, reserved: bool) -> list[bool] | None:
         """Take the stat of files, and mark those that stay in the block; None: all do."""
         stats = self._stats
         errors = stats.take(window.fd, names)
@@ -106,7 +109,7 @@ class Blocks:
             return self._without_protected(window.directory, names)
         return None
 
-    def _without_mounts(self, window: Window, names: list[bytes], inodes: list[int]) -> list[bool] | None:
+    def _without_mounts(self, window: Window, names: list[bytes], inodes: array[int]) -> list[bool] | None:
         """Marks of what nothing else is mounted over; None: all of them.
 
         The listing gives the inode below the mount and stat the one above, so only where they differ (some file

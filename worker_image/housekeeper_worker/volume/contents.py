@@ -24,6 +24,7 @@ from housekeeper_worker.volume.protected import (
     protection_of_file,
 )
 from housekeeper_worker.volume.root import VolumeRoot
+from housekeeper_worker.volume.stats import bounded
 from housekeeper_worker.volume.syscalls import statx
 from housekeeper_worker.volume.tree import Part, Unreachable, parts
 
@@ -182,7 +183,7 @@ def _look_at_directory(root: VolumeRoot, part: Part[Scope | None], look: Look, c
             raise Stays(Fault.PERMISSION, part.path, PermissionError(errno.EPERM, os.strerror(errno.EPERM)))
     contents.count += 1
     contents.allocated += stat.st_blocks * _BLOCK
-    contents.modified = max(contents.modified, stat.st_mtime_ns)
+    contents.modified = max(contents.modified, bounded(stat.st_mtime_ns))
     contents.changed = max(contents.changed, stat.st_ctime_ns)
     if part.path:
         contents.inside_changed = max(contents.inside_changed, stat.st_ctime_ns)
@@ -222,7 +223,7 @@ def _add(found: list[os.DirEntry[str]], stats: list[os.stat_result], look: Look,
     contents.count += len(found)
     for stat in stats:
         contents.size += stat.st_size
-        contents.modified = max(contents.modified, stat.st_mtime_ns)
+        contents.modified = max(contents.modified, bounded(stat.st_mtime_ns))
         allocated = stat.st_blocks * _BLOCK
         if stat.st_nlink > 1:
             inode = stat.st_dev, stat.st_ino

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from housekeeper_api.task import OpenFiles, Rule
+from housekeeper_worker.audit import FileEvent
 from housekeeper_worker.retention.paths import join
 from housekeeper_worker.retention.plan import Plan
 from housekeeper_worker.retention.records import Records
@@ -39,7 +40,7 @@ class Outcomes(Protocol):
     def stayed(self, error: OSError | None, fault: Fault, share: Share, place: int, inside: bytes = b"") -> None:
         """It stayed, because of what is `inside` it."""
 
-    def went(self, event: str, share: Share, place: int, use: Use, freed: int) -> None:
+    def went(self, event: FileEvent, share: Share, place: int, use: Use, freed: int) -> None:
         """It is gone (`removed`) or would be (`wouldRemove`), which freed so many bytes on disk."""
 
 

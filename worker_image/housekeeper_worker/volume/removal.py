@@ -15,7 +15,7 @@ from housekeeper_worker.retention.plan import Plan
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.acts import Act, Going
-from housekeeper_worker.volume.batches import Batch, cuts, ends, length
+from housekeeper_worker.volume.batches import Batch, Slice, cuts, ends, length
 from housekeeper_worker.volume.directory_removal import DirectoryRemoval
 from housekeeper_worker.volume.emptied import EmptiedDirectories
 from housekeeper_worker.volume.faults import Fault
@@ -98,6 +98,7 @@ class Removal:
                 stop,
                 members,
                 open_files,
+                plan.links,
                 audited=audit.on,
                 accessed_before=read_before,
                 act=act,
@@ -159,7 +160,7 @@ class Removal:
         )
         with acting:
             try:
-                for cut in cuts(self._plan, size, links_apart=self._processes > 1):
+                for cut in cuts(self._plan, size, shared=self._processes > 1):
                     if not dry and self._pace is not None:
                         self._pace.spend(sum(one.end - one.begin for one in cut))
                     if acting.must_end:
@@ -169,13 +170,36 @@ class Removal:
                         self._audit.intent(*ends(batch), length(batch))
                     if not dry and self._act is not None:
                         self._act.prepare(list(self._going(acting.batch(cut))))
-                    acting.take(cut, self._audit.stamp, looked_at)
+                    if dry and not looked_at and self._needs_only_counts:
+                        self._count_from(cut[0], acting)
+                        break
+                    acting.take(cut, self._audit.stamp, looked_at, tells=self._audit.has_room)
                     if not dry and self._is_enough(sum(one.end - one.begin for one in cut)):
                         break
                     looked_at = max(0, looked_at - sum(one.end - one.begin for one in cut))
             finally:
                 # Also when the audit is lost: what the others have begun they finish, and it counts.
                 acting.conclude()
+
+    @property
+    def _needs_only_counts(self) -> bool:
+        """Whether a dry run has nothing to say any more about single files."""
+        return not (self._audit.on and self._audit.has_room) and not self._moved and not self._directories
+
+    def _count_from(self, first: Slice, acting: Acting) -> None:
+        """Count what would be removed from a slice on, reading only parts where it takes more than sums."""
+        for number in range(first.part, len(self._plan.parts)):
+            if acting.must_end:
+                return
+            part, begin = self._plan.parts[number], first.begin if number == first.part else 0
+            if begin or part.linked:
+                acting.take([Slice(number, begin, part.length)], self._audit.stamp, 0, tells=False)
+                continue
+            self._tally.removed += part.length
+            self._tally.bytes_freed += part.allocated
+            if self._looks:
+                self._tally.use[Use.NOT_LOOKED_AT] += part.length
+            self._audit.files("", {"wouldRemove": part.length})
 
     def _is_enough(self, handled: int) -> bool:
         """Whether the volume is as empty as wanted, or gets no emptier."""

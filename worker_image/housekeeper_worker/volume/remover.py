@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fcntl import F_GETLEASE, F_SETLEASE, F_WRLCK, fcntl
 from itertools import compress
@@ -12,7 +12,8 @@ from types import MappingProxyType
 from typing import Final
 
 from housekeeper_api.task import OpenFiles
-from housekeeper_worker.audit import file_lines
+from housekeeper_worker.audit import FileEvent, file_lines
+from housekeeper_worker.retention.links import Links
 from housekeeper_worker.retention.paths import join
 from housekeeper_worker.retention.records import Records
 from housekeeper_worker.stop import Stop
@@ -26,11 +27,11 @@ from housekeeper_worker.volume.locking import locked
 from housekeeper_worker.volume.names import shown
 from housekeeper_worker.volume.protected import marker_of
 from housekeeper_worker.volume.root import VolumeRoot
+from housekeeper_worker.volume.stats import bounded
 
 Members = Callable[[int], str]
 """From the number of a cause to rule, group and reason as members of an audit line."""
 
-_Inode = tuple[int, int]
 _FREED: Final = 1
 """What became of a file: its name was the last one. 0 is for one that stays."""
 _UNLINKED: Final = 2
@@ -38,15 +39,6 @@ _UNLINKED: Final = 2
 _MOVED: Final = 3
 """It went by the act of its rule, and is still there."""
 _ONE_NAME: Final = bytes([_UNLINKED])
-
-
-@dataclasses.dataclass(slots=True)
-class _Links:
-    """A file with several names, some of which this run removes."""
-
-    removed: int
-    changed: int
-    """ctime after our own last unlink or rename, which moved it."""
 
 
 class Remover:
@@ -62,13 +54,16 @@ class Remover:
         stop: Stop,
         members: Members,
         open_files: OpenFiles,
+        links: Callable[[], Links],
         *,
         audited: bool,
         accessed_before: Mapping[int, int] = MappingProxyType({}),
         act: Act | None = None,
         moved: Collection[int] = (),
     ) -> None:
-        """`accessed_before`: for causes by access time, by number, until when (ns) a file may have been read.
+        """`links`: makes a table of the files of which several names are planned.
+
+        `accessed_before`: for causes by access time, by number, until when (ns) a file may have been read.
 
         `moved`: numbers of the causes whose files go by `act`. Only one process may have one.
         """
@@ -76,29 +71,30 @@ class Remover:
         self.tally = tally
         self.stamp = ""
         """What the lines say about when they were written."""
+        self.tells = audited
+        """Whether the audit wants a line about each file, or only to know how many there were."""
         self._lines: list[str] = []
-        self._count = 0
+        self._counts: Counter[str] = Counter()
         self._stop = stop
         self._members = members
         self._leases = None if open_files == "Ignore" else Leases()
         self._strict = open_files == "Strict"
         self._accessed_before = accessed_before
         self._audited = audited
-        self._links: dict[_Inode, _Links] = {}
+        self._table_of_links = links
+        self._known_links: Links | None = None
         self._act = act
         self._moved_causes = moved
-        self._moved: set[_Inode] = set()
-        """Files with several names of which one at least was moved."""
         self._io_errors = 0
         self.directories: DirectoryRemoval | None = None
         """Who removes directories that are items; None: there are none."""
         self.emptied: Callable[[bytes, int], None] | None = None
         """Called with a directory in which something was removed, and the number of the cause."""
 
-    def take_lines(self) -> tuple[str, int]:
-        """The lines since the last call, and how many they are."""
-        told = "".join(self._lines), self._count
-        self._lines, self._count = [], 0
+    def take_lines(self) -> tuple[str, Counter[str]]:
+        """The lines since the last call, and how many files there were of each event."""
+        told = "".join(self._lines), self._counts
+        self._lines, self._counts = [], Counter()
         return told
 
     @property
@@ -133,16 +129,16 @@ class Remover:
     def _causes(records: Records, marks: bytearray) -> Iterable[tuple[int, int]]:
         return zip(marks, records.cause, strict=True)
 
-    def _count_moved(self, event: str, share: Share, marks: bytearray) -> None:
+    def _count_moved(self, event: FileEvent, share: Share, marks: bytearray) -> None:
         """Count and tell of the marked files that they were moved. Bytes count with the first of a file's names."""
         records, tally = share.records, self.tally
         for place in compress(range(len(records)), marks):
             tally.quarantined += 1
-            inode = _inode(records, place)
-            if inode not in self._moved:
-                tally.bytes_quarantined += records.allocated[place]
-            if records.links[place] > 1:
-                self._moved.add(inode)
+            if records.links[place] > 1 and (one := self._place(records, place)) >= 0:
+                if self._links.moved[one]:
+                    continue
+                self._links.moved[one] = 1
+            tally.bytes_quarantined += records.allocated[place]
         self._tell(event, share, marks)
 
     def _look_for_openers(self, leases: Leases, share: Share, goes: bytearray, count: int) -> None:
@@ -164,14 +160,19 @@ class Remover:
         """Of the files that would go, those whose last name that is."""
         if max(records.links) <= 1:
             return goes
-        several = zip(goes, records.links, range(len(goes)), strict=True)
-        return [mark and (links <= 1 or self._is_last_link(records, place)) for mark, links, place in several]
+        columns = zip(goes, records.links, records.device, records.inode, strict=True)
+        is_last = self._links.is_last
+        return [mark and (links <= 1 or is_last(device, inode, links)) for mark, links, device, inode in columns]
 
-    def _is_last_link(self, records: Records, place: int) -> bool:
-        """Whether with this name all names of the file would be gone."""
-        links = self._links.setdefault(_inode(records, place), _Links(0, 0))
-        links.removed += 1
-        return links.removed == records.links[place]
+    @property
+    def _links(self) -> Links:
+        """The files of which several names are planned; made when the first one of them is met."""
+        if self._known_links is None:
+            self._known_links = self._table_of_links()
+        return self._known_links
+
+    def _place(self, records: Records, place: int) -> int:
+        return self._links.place(records.device[place], records.inode[place])
 
     def carry_out(self, batch: Batch, *, has_lock: bool = False) -> None:
         """Remove the files of a batch. `has_lock`: the directories are locked already, by whoever asks."""
@@ -325,12 +326,12 @@ class Remover:
 
     def _is_planned(self, stat: os.stat_result, records: Records, place: int) -> bool:
         changed = records.changed[place]
-        if records.links[place] > 1 and (links := self._links.get(_inode(records, place))) is not None:
-            changed = links.changed
+        if records.links[place] > 1 and (one := self._place(records, place)) >= 0:
+            changed = self._links.changed[one] or changed
         return (
             stat.st_ino == records.inode[place]
             and stat.st_ctime_ns == changed
-            and stat.st_mtime_ns == records.modified[place]
+            and bounded(stat.st_mtime_ns) == records.modified[place]
             and stat.st_size == records.size[place]
             and stat.st_dev == records.device[place]
             and (not self._accessed_before or self._is_unread(stat, records.cause[place]))
@@ -360,9 +361,8 @@ class Remover:
         finally:
             if held != fd:
                 os.close(held)
-        links = self._links.setdefault(_inode(share.records, place), _Links(0, 0))
-        links.removed += act is None
-        links.changed = after.st_ctime_ns
+        if (one := self._place(share.records, place)) >= 0:
+            self._links.changed[one] = after.st_ctime_ns
         return after.st_nlink == 0
 
     def _stays_for(self, use: Use, share: Share, place: int) -> None:
@@ -370,7 +370,7 @@ class Remover:
         self.tally.use[use] += 1
         self.stayed(None, Fault.IN_USE if use is Use.OPEN else Fault.UNKNOWN_USE, share, place)
 
-    def went(self, event: str, share: Share, place: int, use: Use, freed: int) -> None:
+    def went(self, event: FileEvent, share: Share, place: int, use: Use, freed: int) -> None:
         """Count a directory that is gone, or would be."""
         self._io_errors = 0
         if self._leases is not None and (use is not Use.NOT_OPEN or event != "removed"):
@@ -404,13 +404,12 @@ class Remover:
                 f"{MAX_IO_ERRORS} I/O errors in a row, the last at {shown(path)}: the disk may fail"
             )
 
-    def _tell(self, event: str, share: Share, marks: Sequence[int], more: str = "") -> None:
+    def _tell(self, event: FileEvent, share: Share, marks: Sequence[int], more: str = "") -> None:
         """Add audit lines about the files that are marked."""
-        if self._audited and any(marks):
-            records = share.records.compressed(marks) if 0 in marks else share.records
+        count = len(marks) - marks.count(0)
+        if not self._audited or not count:
+            return
+        self._counts[event] += count
+        if self.tells:
+            records = share.records.compressed(marks) if count < len(marks) else share.records
             self._lines.append(file_lines(self.stamp, event, share.directory, records, self._members, more))
-            self._count += len(records)
-
-
-def _inode(records: Records, place: int) -> _Inode:
-    return records.device[place], records.inode[place]

@@ -10,11 +10,13 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+import sys
+from array import array
 from collections.abc import Sequence
 from itertools import compress, repeat
 from typing import Any, Final
 
-BLOCK: Final = 512
+BLOCK: Final = 1024
 """Files at once: few enough that the buffer stays in a processor's cache."""
 
 _RECORD: Final = 256
@@ -31,25 +33,129 @@ _NOFOLLOW: Final = 0x100
 _UNIT: Final = 512
 """Bytes of what st_blocks counts, on every file system."""
 _SECOND: Final = 1_000_000_000
-_STATX: Final[Any] = getattr(ctypes.CDLL(None), "statx", None)
+# Without giving up the interpreter's lock for each file: nobody else here waits for it, and it costs as much as a call.
+_STATX: Final[Any] = getattr(ctypes.PyDLL(None), "statx", None)
+_EACH: Final = struct.Struct(f"{_RECORD}s" * BLOCK)
 
-Marks = Sequence[int] | None
-"""Which files of a block are asked about, a mark each; None: all."""
+
+_MOST: Final = (1 << 63) - 1
+_MOST_SECONDS: Final = _MOST // _SECOND - 1
 
 
-class Stats:
-    """The stat of up to `BLOCK` files of one directory. Columns are lists in the order of the names."""
+def bounded(time: int) -> int:
+    """A time in nanoseconds as a column has it.
 
-    __slots__ = ("_addresses", "_buffer", "_count", "_longs", "_quads", "_shorts", "_statx")
+    Some file systems keep seconds that no 64 bits of nanoseconds can say, and whoever may write a file may set them:
+    what lies before the year 1678 or after 2262 becomes the first or the last moment between.
+    """
+    return max(-_MOST, min(time, _MOST))
+
+
+def _number(column: array[int]) -> int:
+    """A column as one large number, so that all of it can be multiplied or added to at once.
+
+    That is right as long as no result needs more than the 64 bits of its place.
+    """
+    return int.from_bytes(column.tobytes(), sys.byteorder)
+
+
+def _column(number: int, count: int) -> array[int]:
+    """The column that such a number is."""
+    return array("q", number.to_bytes(8 * count, sys.byteorder))
+
+
+class Columns:
+    """What is known of some files, a column for each kind of number; in the order in which the files were named."""
+
+    __slots__ = ("_count", "_longs", "_quads", "_shorts")
+
+    def __init__(self, records: bytes | bytearray, count: int) -> None:
+        """`records`: `count` of them or more, side by side."""
+        view = memoryview(records)
+        self._quads, self._longs, self._shorts = view.cast("q"), view.cast("I"), view.cast("H")
+        self._count = count
+
+    def _quad(self, place: int, code: str = "q") -> array[int]:
+        # A slice with a stride becomes bytes, and these an array, without an object for each number.
+        return array(code, self._quads[place : _QUADS * self._count : _QUADS].tobytes())
+
+    def _long(self, place: int) -> array[int]:
+        return array("I", self._longs[place : _LONGS * self._count : _LONGS].tobytes())
+
+    def _time(self, name: str) -> array[int]:
+        place = _SECONDS[name]
+        seconds = self._quad(place, "Q")
+        if seconds and max(seconds) > _MOST_SECONDS:  # or below 0, which is large without a sign
+            each = zip(self._quad(place), self._long(2 * place + 2), strict=True)
+            return array("q", [bounded(second * _SECOND + rest) for second, rest in each])
+        # The nanoseconds are the half of their quad that comes first.
+        rest = _number(self._quad(place + 1)) >> (32 if sys.byteorder == "big" else 0)
+        return _column(_number(seconds) * _SECOND + rest, self._count)
+
+    def inode(self) -> array[int]:
+        """Inode numbers."""
+        return self._quad(_INODE, "Q")
+
+    def size(self) -> array[int]:
+        """Bytes as a reader sees them."""
+        return self._quad(_SIZE)
+
+    def allocated(self) -> array[int]:
+        """Bytes on disk, so that sparse files count as they are."""
+        return _column(_number(self._quad(_BLOCKS)) * _UNIT, self._count)
+
+    def links(self) -> array[int]:
+        """Names of the file."""
+        return self._long(_LINKS)
+
+    def mode(self) -> list[int]:
+        """Type and permission bits."""
+        return self._shorts[_MODE : _SHORTS * self._count : _SHORTS].tolist()
+
+    def device(self) -> array[int]:
+        """Numbers of the devices, as st_dev has them."""
+        raw = self._quad(_DEVICE)
+        known = {one: os.makedev(*struct.unpack("=II", struct.pack("=q", one))) for one in set(raw)}
+        if len(known) == 1:
+            return array("Q", known.values()) * len(raw)
+        return array("Q", map(known.__getitem__, raw))
+
+    def modified(self) -> array[int]:
+        """mtime, ns."""
+        return self._time("modified")
+
+    def changed(self) -> array[int]:
+        """ctime, ns."""
+        return self._time("changed")
+
+    def accessed(self) -> array[int]:
+        """atime, ns."""
+        return self._time("accessed")
+
+    def born(self) -> array[int]:
+        """Birth time, ns; 0 where the file system does not keep it."""
+        return self._time("born")
+
+    def modified_seconds(self) -> list[int]:
+        """mtime in whole seconds, rounded down: what most decisions need, and half the price."""
+        return self._quad(_SECONDS["modified"]).tolist()
+
+    def changed_seconds(self) -> list[int]:
+        """ctime in whole seconds, rounded down."""
+        return self._quad(_SECONDS["changed"]).tolist()
+
+
+class Stats(Columns):
+    """The stat of up to `BLOCK` files of one directory."""
+
+    __slots__ = ("_addresses", "_buffer", "_statx")
 
     def __init__(self, *, statx: bool = True) -> None:
         """`statx`: whether to use it where it works."""
         self._buffer = bytearray(_RECORD * BLOCK)
-        view = memoryview(self._buffer)
-        self._quads, self._longs, self._shorts = view.cast("q"), view.cast("I"), view.cast("H")
+        super().__init__(self._buffer, 0)
         start = ctypes.addressof(ctypes.c_char.from_buffer(self._buffer))
         self._addresses = [ctypes.c_void_p(start + _RECORD * place) for place in range(BLOCK)]
-        self._count = 0
         self._statx = _STATX if statx else None
         if self._statx is not None and self._statx(-1, b"/", _NOFOLLOW, _WANTED, self._addresses[0]) != 0:
             self._statx = None
@@ -91,67 +197,7 @@ class Stats:
         device = os.major(stat.st_dev), os.minor(stat.st_dev)
         struct.pack_into("=II", self._buffer, begin + 8 * _DEVICE, *device)
 
-    def _quad(self, place: int, marks: Marks = None) -> list[int]:
-        return _marked(self._quads[place : _QUADS * self._count : _QUADS].tolist(), marks)
-
-    def _long(self, place: int, marks: Marks = None) -> list[int]:
-        return _marked(self._longs[place : _LONGS * self._count : _LONGS].tolist(), marks)
-
-    def _time(self, name: str, marks: Marks) -> list[int]:
-        place = _SECONDS[name]
-        seconds, nanoseconds = self._quad(place, marks), self._long(2 * place + 2, marks)
-        return [second * _SECOND + rest for second, rest in zip(seconds, nanoseconds, strict=True)]
-
-    def inode(self, marks: Marks = None) -> list[int]:
-        """Inode numbers."""
-        return self._quad(_INODE, marks)
-
-    def size(self, marks: Marks = None) -> list[int]:
-        """Bytes as a reader sees them."""
-        return self._quad(_SIZE, marks)
-
-    def allocated(self, marks: Marks = None) -> list[int]:
-        """Bytes on disk, so that sparse files count as they are."""
-        return [blocks * _UNIT for blocks in self._quad(_BLOCKS, marks)]
-
-    def links(self, marks: Marks = None) -> list[int]:
-        """Names of the file."""
-        return self._long(_LINKS, marks)
-
-    def mode(self) -> list[int]:
-        """Type and permission bits."""
-        return self._shorts[_MODE : _SHORTS * self._count : _SHORTS].tolist()
-
-    def device(self, marks: Marks = None) -> list[int]:
-        """Numbers of the devices, as st_dev has them."""
-        raw = self._quad(_DEVICE, marks)
-        known = {one: os.makedev(*struct.unpack("=II", struct.pack("=q", one))) for one in set(raw)}
-        return [known[one] for one in raw]
-
-    def modified(self, marks: Marks = None) -> list[int]:
-        """mtime, ns."""
-        return self._time("modified", marks)
-
-    def changed(self, marks: Marks = None) -> list[int]:
-        """ctime, ns."""
-        return self._time("changed", marks)
-
-    def accessed(self, marks: Marks = None) -> list[int]:
-        """atime, ns."""
-        return self._time("accessed", marks)
-
-    def born(self, marks: Marks = None) -> list[int]:
-        """Birth time, ns; 0 where the file system does not keep it."""
-        return self._time("born", marks)
-
-    def modified_seconds(self) -> list[int]:
-        """mtime in whole seconds, rounded down: what most decisions need, and half the price."""
-        return self._quad(_SECONDS["modified"])
-
-    def changed_seconds(self) -> list[int]:
-        """ctime in whole seconds, rounded down."""
-        return self._quad(_SECONDS["changed"])
-
-
-def _marked(column: list[int], marks: Marks) -> list[int]:
-    return column if marks is None else list(compress(column, marks))
+    def marked(self, marks: Sequence[int]) -> Columns:
+        """Those of the files that are marked, a mark each. They stay what they are when others are taken."""
+        records = b"".join(compress(_EACH.unpack_from(self._buffer), marks))
+        return Columns(records, len(records) // _RECORD)
