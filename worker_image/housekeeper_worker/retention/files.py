@@ -40,7 +40,8 @@ class Files:
     def extend(self, directory: bytes, records: Records) -> None:
         """Add files of one directory."""
         self.chunks.append(Chunk(directory, b"\0".join(records.names), len(self), len(records)))
-        self.device.extend(map(self._device_index, records.device))
+        number_of = {device: self._device_index(device) for device in set(records.device)}
+        self.device.extend(map(number_of.__getitem__, records.device))
         for name in _COPIED:
             getattr(self, name).extend(getattr(records, name))
 
