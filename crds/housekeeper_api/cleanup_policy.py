@@ -129,12 +129,6 @@ class CleanupRule(Model):
             "AccessTime says nothing about directories, whose every look inside is an access: write another source",
             field_path=".time.source",
         ),
-        Rule(
-            "self.select.itemType != 'Directory' || self.action != 'Quarantine'",
-            lambda self: self.select.item_type != "Directory" or self.action != "Quarantine",
-            "cannot be Quarantine for directories, which are removed as a whole: write Delete",
-            field_path=".action",
-        ),
     )
 
     name: LabelName
@@ -154,7 +148,7 @@ class CleanupRule(Model):
     """Age above which a file goes. d, w, mo and y are calendar steps in `timeZone`. Absent: `keep` alone decides."""
     action: Literal["Delete", "Quarantine"] = "Delete"
     """What happens to what goes. Quarantine: it is moved into `.housekeeper/quarantine` of the volume, from where it
-    can be restored; the room becomes free when it is purged."""
+    can be restored, a directory that is one item as a whole; the room becomes free when it is purged."""
     remove_empty_directories: Literal["Never", "EmptiedByThisRun"] = "Never"
     """EmptiedByThisRun: a directory goes if this run removed the last entry in it for this rule, and above it each that
     is empty without it; never `path` itself, a mount or a directory that was empty before."""

@@ -9,7 +9,7 @@ import time
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 
-from housekeeper_api.task import Rule, TaskError
+from housekeeper_api.task import Rule
 from housekeeper_worker.retention.candidates import Candidates
 from housekeeper_worker.retention.decide import Decided, Lines, Verdict, decide, reason
 from housekeeper_worker.retention.groups import Grouping, narrowing
@@ -57,7 +57,7 @@ class Rules:
 
 
 class Directories:
-    """Surveys directory items, one at a time. Raises `TaskError` for a rule that nobody can carry out."""
+    """Surveys directory items, one at a time."""
 
     def __init__(
         self,
@@ -70,9 +70,6 @@ class Directories:
         on_decision: Callable[[Decided], None] | None,
         on_error: Callable[[bytes, OSError], None],
     ) -> None:
-        for number, rule in enumerate(rules.rules):
-            if rule.item_type == "Directory" and rule.action == "Quarantine":
-                raise TaskError(f"task.cleanup.rules[{number}]: directories are removed, not quarantined")
         self._root = root
         self._rules = rules
         self._plan = plan

@@ -133,7 +133,7 @@ class NothingLeft(CouldNotRun):
 def _listed(one: Quarantine) -> Restorable:
     header = one.header
     name, time_ns = os.fsdecode(one.name), one.time_ns or 0
-    return Restorable(name, header.run, header.namespace, header.policy, time_ns, one.until_ns, contents(one.fd))
+    return Restorable(name, header.run, header.namespace, header.policy, time_ns, one.until_ns, contents(one))
 
 
 @contextlib.contextmanager
@@ -199,7 +199,8 @@ def _message(
     restoring: Restoring, tally: Tally, outcome: Outcome, *, dry_run: bool, lost: str | None, timeout: float
 ) -> str:
     done = restoring.done
-    noun = "file" if done.files == 1 else "files"
+    noun = "item" if done.whole else "file"
+    noun += "" if done.files == 1 else "s"
     told = f"{'would restore' if dry_run else 'restored'} {done.files} {noun} ({format_bytes(done.allocated)})"
     if done.directories:
         told += f"; directories made again: {done.directories}"
@@ -214,6 +215,11 @@ def _message(
         sentences.append(f"conflicts: {done.conflicts} (nothing is overwritten); {done.examples[0]}")
     if tally.error_count:
         sentences.append(f"errors: {tally.error_count}; {tally.errors[0]}")
+    if done.only_whole:
+        sentences.append(
+            f"directories in which something may be asked for: {done.only_whole}; one comes back only as a whole: "
+            "name it, or everything in it (DIRECTORY/**)"
+        )
     if done.damaged:
         sentences.append(f"{done.damaged} lines of the manifest cannot be read")
     return report.shortened("; ".join(sentences))

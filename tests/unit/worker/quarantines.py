@@ -85,3 +85,16 @@ def in_quarantine(root: Path) -> dict[bytes, bytes]:
 def contents(root: Path) -> dict[bytes, bytes]:
     """What each file holds, but for our own."""
     return {path: Path(os.fsdecode(os.path.join(os.fsencode(root), path))).read_bytes() for path in at_place(root)}
+
+
+def quarantined_directories(root: Path) -> dict[str, set[bytes]]:
+    """What is in each directory that is in quarantine as a whole, by the path that the manifests tell of."""
+    found = {}
+    for quarantine in quarantines(root):
+        places = {line["place"]: line for line in lines_of(quarantine) if "place" in line}
+        for directory in quarantine.glob("*/*"):
+            line = places.get(str(directory.relative_to(quarantine)))
+            if line is not None and directory.is_dir():
+                assert line["itemType"] == "Directory"
+                found[line["path"]] = files_below(directory)
+    return found

@@ -205,7 +205,7 @@ def test_it_comes_back_without_renameat2_too(volume: Path, monkeypatch: pytest.M
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOSYS, "refused")
 
-    monkeypatch.setattr("housekeeper_worker.volume.trash.rename_no_replace", refuse)
+    monkeypatch.setattr("housekeeper_worker.volume.syscalls.rename_no_replace", refuse)
     carry_out(cleanup_task(volume, directories(older="50d")))
     assert files_below(volume / "d") == {b"a"}
 
@@ -219,7 +219,7 @@ def test_without_renameat2_what_is_no_directory_replaces_nothing(
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOSYS, "refused")
 
-    monkeypatch.setattr("housekeeper_worker.volume.trash.rename_no_replace", refuse)
+    monkeypatch.setattr("housekeeper_worker.volume.syscalls.rename_no_replace", refuse)
     if kind == "link":
         (volume / "d").symlink_to(volume)
     else:

@@ -25,7 +25,7 @@ def purge(
 ) -> None:
     """Purge the policy's quarantines whose time is over, but for `current`. Raises `AuditLost`."""
     if what.quarantine_seconds is not None and stop.reason is None and not tally.stopped_by_fault:
-        Purge(root, _header(task, what), current, now_ns, tally, audit, stop).run()
+        Purge(root, _header(task, what), current, now_ns, tally, audit, stop, what.open_files).run()
 
 
 def _header(task: Task, what: Cleanup) -> Header:

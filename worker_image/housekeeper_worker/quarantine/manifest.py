@@ -4,6 +4,7 @@
     {"batch": 0, "time": "…", "timeNs": …}
     {"directory": {"path": "a/b"}, "mode": 493, "uid": 0, "gid": 0}        every directory above the files of the batch
     {"place": "0/17", "path": "a/b/c", "inode": …, "size": …, "bytes": …, "mtimeNs": …, "rule": …, "reason": …}
+    {"place": "0/18", "path": "a/b/d", …, "itemType": "Directory"}         a directory that is one item
 
 A batch is written and synced before the first of its files is moved. So a line without its file says that the file was
 not moved (or is back), and no file is without a line. A torn last line is of a batch of which nothing was moved.
@@ -51,7 +52,7 @@ class Parent(NamedTuple):
 
 
 class Item(NamedTuple):
-    """A file that was to be moved."""
+    """A file, or a directory that is one item, that was to be moved."""
 
     place: tuple[bytes, bytes]
     """Directory and name in the quarantine."""
@@ -60,6 +61,8 @@ class Item(NamedTuple):
     inode: int
     size: int
     allocated: int
+    is_directory: bool = False
+    """Whether it is a directory that goes as a whole."""
 
 
 def header_line(header: Header) -> bytes:
@@ -178,7 +181,8 @@ class Reading:
             if batch < 0 or number < 0 or not _is_below(path):
                 raise Damaged("it names a place or a path that it cannot have")
             place = b"%d" % batch, b"%d" % number
-            return Item(place, path, int(data["inode"]), int(data["size"]), int(data["bytes"]))
+            is_directory = data.get("itemType") == "Directory"
+            return Item(place, path, int(data["inode"]), int(data["size"]), int(data["bytes"]), is_directory)
         return None
 
 

@@ -1,4 +1,4 @@
-"""Moving files into quarantine: first the manifest, synced, then one rename a file."""
+"""Moving files and whole directories into quarantine: first the manifest, synced, then one rename each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from housekeeper_worker.quarantine.place import DIRECTORY, OPEN_DIRECTORY, new_n
 from housekeeper_worker.volume.acts import Going, Unmovable
 from housekeeper_worker.volume.own import own_directory
 from housekeeper_worker.volume.root import VolumeRoot
-from housekeeper_worker.volume.syscalls import rename_no_replace
+from housekeeper_worker.volume.syscalls import rename_directory, rename_no_replace
 
 _HAS_NOT: Final = {errno.ENOSYS, errno.EINVAL, errno.EPERM}
 _OF_THE_FILE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
@@ -149,10 +149,7 @@ class Moving:
 
     def take(self, at: int, directory: bytes, name: bytes, stat: os.stat_result) -> None:
         """Move one file. Raises OSError; what was exchanged in the last moment is moved back."""
-        number = self._places.get((directory, name))
-        if number is None:
-            # Its directory was gone or closed when the batch was written down.
-            raise self._failure or OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        number = self._place_of(directory, name)
         try:
             self._rename(at, name, self._batch_fd, number)
         except OSError as error:
@@ -163,6 +160,28 @@ class Moving:
                 return
             self._rename(self._batch_fd, number, at, name, keep=True)
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    def _place_of(self, directory: bytes, name: bytes) -> bytes:
+        number = self._places.get((directory, name))
+        if number is None:
+            # Its directory was gone or closed when the batch was written down.
+            raise self._failure or OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return number
+
+    def take_directory(self, at: int, directory: bytes, name: bytes, inode: int) -> None:
+        """Move one directory with all that is in it. Raises OSError, as `take`."""
+        number = self._place_of(directory, name)
+        try:
+            rename_directory(at, name, self._batch_fd, number)
+        except OSError as error:
+            raise _unmovable(error) if error.errno == errno.EXDEV else error from None
+        if os.stat(number, dir_fd=self._batch_fd, follow_symlinks=False).st_ino != inode:
+            rename_directory(self._batch_fd, number, at, name)
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    def bring_back(self, at: int, directory: bytes, name: bytes) -> None:
+        """Move a directory back that was just moved. Raises OSError; then it is in quarantine, as its line says."""
+        rename_directory(self._batch_fd, self._place_of(directory, name), at, name)
 
     def _rename(self, source: int, name: bytes, target: int, new_name: bytes, *, keep: bool = False) -> None:
         """`keep`: never without the kernel's own refusal to overwrite."""
@@ -192,7 +211,7 @@ def _is_copy(moved: os.stat_result, stat: os.stat_result) -> bool:
 def _unmovable(error: OSError) -> Unmovable:
     why = error.strerror or os.strerror(error.errno or 0)
     if error.errno == errno.EXDEV:
-        why = "the file system does not move files from there (another quota project or subvolume)"
+        why = "the file system does not move it from there (another quota project or subvolume, or a lower layer)"
     return Unmovable(error.errno, why)
 
 

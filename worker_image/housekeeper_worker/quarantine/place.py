@@ -1,7 +1,8 @@
 """Where quarantines are: `.housekeeper/quarantine/ID/`, with the manifest and a directory for each batch of files.
 
-A batch is a directory of at most 500 files under numbers, so that a million files take two thousand directories, and no
-name of a file, however odd or long, is used again: it stands in the manifest alone.
+A batch is a directory of at most 500 files, or directories that are items, under numbers, so that a million files take
+two thousand directories, and no name of a file, however odd or long, is used again: it stands in the manifest alone.
+What has a number and a dot (`17.0`) is of a directory that is being purged, and cannot be restored any more.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from housekeeper_worker.quarantine import manifest
-from housekeeper_worker.quarantine.manifest import Damaged, Header
+from housekeeper_worker.quarantine.manifest import Damaged, Header, Reading
 from housekeeper_worker.volume.own import own_directory
 from housekeeper_worker.volume.root import OWN_DIRECTORY, VolumeRoot
 
@@ -99,19 +100,37 @@ class Contents:
     """Bytes on disk."""
 
 
-def contents(fd: int) -> Contents:
-    """Count the files of an open quarantine. Raises OSError."""
-    found = Contents()
-    for batch in batches(fd):
-        at = os.open(batch, OPEN_DIRECTORY, dir_fd=fd)
+def contents(found: Quarantine) -> Contents:
+    """Count what could be restored of an open quarantine. Raises OSError.
+
+    Of a directory it tells what it held when it was moved.
+    """
+    total = Contents()
+    directories: set[tuple[bytes, bytes]] = set()
+    for batch in batches(found.fd):
+        at = os.open(batch, OPEN_DIRECTORY, dir_fd=found.fd)
         try:
             with os.scandir(at) as entries:
                 for entry in entries:
-                    found.items += 1
-                    found.allocated += entry.stat(follow_symlinks=False).st_blocks * 512
+                    name = os.fsencode(entry.name)
+                    if is_begun(name):
+                        continue
+                    total.items += 1
+                    if entry.is_dir(follow_symlinks=False):
+                        directories.add((batch, name))
+                    else:
+                        total.allocated += entry.stat(follow_symlinks=False).st_blocks * 512
         finally:
             os.close(at)
-    return found
+    if directories:
+        total.allocated += sum(item.allocated for item in Reading(found.manifest) if item.place in directories)
+    return total
+
+
+def is_begun(name: bytes) -> bool:
+    """Whether something in a batch is of a directory whose purge has begun."""
+    number, dot, piece = name.partition(b".")
+    return bool(dot) and number.isdigit() and piece.isdigit()
 
 
 def remove_if_empty(above: int, quarantine: bytes, fd: int) -> bool:

@@ -1,4 +1,5 @@
-"""Putting files back by link and unlink, so that nothing is ever overwritten; killed anywhere, the next goes on."""
+"""Putting files back by link and unlink, and directories by a rename that replaces nothing, so that nothing is ever
+overwritten; killed anywhere, the next goes on."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import contextlib
 import dataclasses
 import errno
 import os
+import stat as modes
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -19,7 +21,7 @@ from housekeeper_worker.volume.acts import Unmovable
 from housekeeper_worker.volume.faults import HARMLESS, MAX_IO_ERRORS, Fault, classify_removal, explain
 from housekeeper_worker.volume.names import shown
 from housekeeper_worker.volume.root import VolumeRoot
-from housekeeper_worker.volume.syscalls import rename_no_replace
+from housekeeper_worker.volume.syscalls import rename_directory, rename_no_replace
 
 _NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK}
 _NO_RENAME: Final = {errno.ENOSYS, errno.EINVAL}
@@ -33,6 +35,11 @@ class Restored:
     """What came back; in a dry run, what would."""
 
     files: int = 0
+    """Items: files, and directories that went as one."""
+    whole: int = 0
+    """Directories among them."""
+    only_whole: int = 0
+    """Directories that hold what may have been asked for, and come back only as a whole."""
     allocated: int = 0
     """Bytes on disk."""
     conflicts: int = 0
@@ -45,7 +52,7 @@ class Restored:
 
 
 class Restoration:
-    """Puts back the files of quarantines, as far as they are wanted."""
+    """Puts back what is in quarantines, as far as it is wanted."""
 
     def __init__(
         self, root: VolumeRoot, wanted: Wanted, tally: Tally, audit: Audit, stop: Stop, *, dry_run: bool
@@ -70,13 +77,13 @@ class Restoration:
             for item in reading:
                 if self._stop.reason is not None or self._tally.stopped_by_fault:
                     break
-                if not self._wanted.takes(item.path):
+                if not (taken := self._takes(item)) and not (item.is_directory and self._wanted.reaches(item.path)):
                     continue
                 if item.place[0] != batch:
                     stack.close()
                     batch, batch_fd = item.place[0], self._open_batch(stack, found, item.place[0])
                 if batch_fd >= 0:
-                    self._restore(found, batch_fd, item, reading.parents)
+                    self._restore(found, batch_fd, item, reading.parents, taken=taken)
         self.done.damaged += reading.damaged
         if not self._dry_run:
             try:
@@ -84,6 +91,10 @@ class Restoration:
             except OSError as error:
                 self._count(error, path_of(found.name))
         self._audit.flush()
+
+    def _takes(self, item: Item) -> bool:
+        """Whether an item is wanted. A directory is, too, if everything in it is."""
+        return self._wanted.takes(item.path) or (item.is_directory and self._wanted.takes_all_in(item.path))
 
     def _open_batch(self, stack: contextlib.ExitStack, found: Quarantine, name: bytes) -> int:
         try:
@@ -96,7 +107,10 @@ class Restoration:
         stack.callback(os.close, fd)
         return fd
 
-    def _restore(self, found: Quarantine, batch: int, item: Item, parents: Mapping[bytes, Parent]) -> None:
+    def _restore(
+        self, found: Quarantine, batch: int, item: Item, parents: Mapping[bytes, Parent], *, taken: bool
+    ) -> None:
+        """Put one item back. One that is not `taken` is a directory of which some files may be wanted."""
         number = item.place[1]
         try:
             stat = os.stat(number, dir_fd=batch, follow_symlinks=False)
@@ -104,6 +118,9 @@ class Restoration:
             return  # it was not moved, or is back
         except OSError as error:
             self._count(error, item.path)
+            return
+        if not taken:
+            self.done.only_whole += 1
             return
         directory, _, name = item.path.rpartition(b"/")
         try:
@@ -120,11 +137,13 @@ class Restoration:
             self._conflict(item.path, "something else is there now")
             return
         self.done.files += 1
-        self.done.allocated += stat.st_blocks * 512
+        self.done.whole += item.is_directory
+        size, allocated = (item.size, item.allocated) if item.is_directory else (stat.st_size, stat.st_blocks * 512)
+        self.done.allocated += allocated
         if self._audit.on:
             event = "wouldRestore" if self._dry_run else "restored"
             place = b"/".join((found.name, *item.place)).decode()
-            self._tell(event, item.path, f'"place":"{place}","inode":{stat.st_ino},"size":{stat.st_size}')
+            self._tell(event, item.path, f'"place":"{place}","inode":{stat.st_ino},"size":{size}')
 
     @contextlib.contextmanager
     def _parent(self, path: bytes, parents: Mapping[bytes, Parent]) -> Iterator[int]:
@@ -203,7 +222,7 @@ class Restoration:
 
 
 def _is_free(directory: int, name: bytes, stat: os.stat_result) -> bool:
-    """Whether a file could go to `name`, or is there already."""
+    """Whether an item could go to `name`, or is there already."""
     try:
         there = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
@@ -212,10 +231,12 @@ def _is_free(directory: int, name: bytes, stat: os.stat_result) -> bool:
 
 
 def _put_back(batch: int, number: bytes, directory: int, name: bytes, stat: os.stat_result) -> bool:
-    """Put one file back. Returns False if something else is there. Raises OSError; then it is still in quarantine.
+    """Put one item back. Returns False if something else is there. Raises OSError; then it is still in quarantine.
 
     A worker that is killed between link and unlink leaves the file at both places, which the next one finds out.
     """
+    if modes.S_ISDIR(stat.st_mode):
+        return _put_directory_back(batch, number, directory, name)
     try:
         os.link(number, name, src_dir_fd=batch, dst_dir_fd=directory, follow_symlinks=False)
     except FileExistsError:
@@ -226,6 +247,17 @@ def _put_back(batch: int, number: bytes, directory: int, name: bytes, stat: os.s
             raise
         return _rename_back(batch, number, directory, name)
     os.unlink(number, dir_fd=batch)
+    return True
+
+
+def _put_directory_back(batch: int, number: bytes, directory: int, name: bytes) -> bool:
+    """The same for a directory, which has one name at any moment."""
+    try:
+        rename_directory(batch, number, directory, name)
+    except OSError as error:
+        if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
+            raise
+        return False
     return True
 
 

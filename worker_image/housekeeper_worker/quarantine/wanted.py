@@ -34,6 +34,15 @@ class Wanted:
             self._directory, self._scope = directory, self._scope_of(directory)
         return self._scope is not None and bool(self._scope.owners([os.fsdecode(name)])[0])
 
+    def takes_all_in(self, path: bytes) -> bool:
+        """Whether everything in a directory is taken, by a glob such as `DIRECTORY/**`."""
+        scope = self._scope_of(path)
+        return self._all or (scope is not None and scope.takes_everything(0))
+
+    def reaches(self, path: bytes) -> bool:
+        """Whether something in a directory may be taken."""
+        return self._all or self._scope_of(path) is not None
+
     def _scope_of(self, directory: bytes) -> Scope | None:
         scope = self._top
         for component in directory.split(b"/") if directory else ():

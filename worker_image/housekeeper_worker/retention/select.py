@@ -68,6 +68,10 @@ class Scope:
             self._following[key] = self._selector.scope(self._advanced(key))
         return self._following[key]
 
+    def takes_everything(self, number: int) -> bool:
+        """Whether the rule `number` (from 0) includes everything below, whatever it excludes."""
+        return self._selector.takes_all(self.rules[number][0])
+
     def _met(self, name: str) -> tuple[bool, ...]:
         """Which components the name of a sub-directory meets."""
         if not self._steps:
@@ -227,14 +231,15 @@ class Selector:
     def scope(self, rules: tuple[tuple[_Positions, _Positions], ...]) -> Scope | None:
         """The scope in which `rules` (include, exclude) are what is left of each rule."""
         live = tuple(
-            (_NOTHING, _NOTHING) if self._takes_all(exclude) or not include else (include, exclude)
+            (_NOTHING, _NOTHING) if self.takes_all(exclude) or not include else (include, exclude)
             for include, exclude in rules
         )
         if live not in self._scopes:
             self._scopes[live] = Scope(self, live) if any(include for include, _ in live) else None
         return self._scopes[live]
 
-    def _takes_all(self, positions: _Positions) -> bool:
+    def takes_all(self, positions: _Positions) -> bool:
+        """Whether one of them stands for everything below."""
         return any(
             self._globs[glob][position].is_any_depth and position + 1 == len(self._globs[glob])
             for glob, position in positions
@@ -249,7 +254,7 @@ class Selector:
         excluded = rules[number][1]
         foreign = [*earlier]
         foreign[number] = excluded, _NOTHING
-        return Inside(self.scope(tuple(earlier)), self.scope(tuple(foreign)), self._takes_all(excluded))
+        return Inside(self.scope(tuple(earlier)), self.scope(tuple(foreign)), self.takes_all(excluded))
 
     def name_filters(
         self, rules: tuple[tuple[_Positions, _Positions], ...], *, directories: bool

@@ -31,6 +31,12 @@ class Act(Protocol):
     def take(self, at: int, directory: bytes, name: bytes, stat: os.stat_result) -> None:
         """Let a file go. `at` is its open directory, `stat` of now. Raises OSError; then it is where it was."""
 
+    def take_directory(self, at: int, directory: bytes, name: bytes, inode: int) -> None:
+        """Let a directory go as a whole, if it is the one with this inode. Raises OSError; then it is where it was."""
+
+    def bring_back(self, at: int, directory: bytes, name: bytes) -> None:
+        """Let the directory that was taken last be where it was, if that is free. Raises OSError."""
+
 
 class Unmovable(OSError):
     """The file cannot be moved to where its rule says, for a reason that is not the file's own. It stays."""

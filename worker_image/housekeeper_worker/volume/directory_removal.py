@@ -1,4 +1,4 @@
-"""Removal of directories that are one item each: out of sight by one rename, emptied afterwards."""
+"""Removal of directories that are one item each: out of sight by one rename, and emptied afterwards or kept."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from housekeeper_api.task import OpenFiles, Rule
@@ -15,11 +16,14 @@ from housekeeper_worker.retention.plan import Plan
 from housekeeper_worker.retention.records import Records
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
+from housekeeper_worker.volume.acts import Act
 from housekeeper_worker.volume.batches import Share
 from housekeeper_worker.volume.contents import MAX_LINKED, Contents, Inode, Look, Openers, Stays, Stopped, inspect
+from housekeeper_worker.volume.directory_ways import ByAct, IntoTrash, Way
 from housekeeper_worker.volume.emptying import Emptied, Emptying
 from housekeeper_worker.volume.faults import Fault, classify, classify_removal, explain
 from housekeeper_worker.volume.lease import Leases, Use
+from housekeeper_worker.volume.names import shown
 from housekeeper_worker.volume.protected import Protection
 from housekeeper_worker.volume.root import OWN_DIRECTORY, VolumeRoot
 from housekeeper_worker.volume.trash import Coming, Entry, Trash
@@ -43,6 +47,9 @@ class Outcomes(Protocol):
     def went(self, event: FileEvent, share: Share, place: int, use: Use, freed: int) -> None:
         """It is gone (`removed`) or would be (`wouldRemove`), which freed so many bytes on disk."""
 
+    def moved(self, event: str, share: Share, place: int, use: Use, contents: Contents) -> None:
+        """It went by the act of its rule (`quarantined`) or would go (`wouldQuarantine`), with all that is in it."""
+
 
 class DirectoryRemoval:
     """Removes directories of a plan, or shows what removing them would count."""
@@ -60,14 +67,16 @@ class DirectoryRemoval:
         now_ns: int,
         open_files: OpenFiles,
         rehearsed: int,
+        act: Act | None = None,
     ) -> None:
-        """A dry run looks for openers of `rehearsed` files in directories."""
+        """A dry run looks for openers of `rehearsed` files in directories. `act` is how those of its rules go."""
         self._root = root
         self._tally = tally
         self._outcomes = outcomes
         self._stop = stop
         self._rules = frozenset(number for number, rule in enumerate(rules) if rule.item_type == "Directory")
         self._causes = plan.causes
+        self._act = act
         self._run = run
         leases, strict = Leases(), open_files == "Strict"
         self._openers = None if open_files == "Ignore" else Openers(leases, strict, now_ns)
@@ -80,6 +89,10 @@ class DirectoryRemoval:
     def takes(self, share: Share) -> bool:
         """Whether the items of a share, which are of one rule, are directories."""
         return self._causes[share.records.cause[0]].rule in self._rules
+
+    def _act_of(self, share: Share) -> Act | None:
+        act = self._act
+        return act if act is not None and self._causes[share.records.cause[0]].rule in act.rules else None
 
     def close(self) -> None:
         """Let go of the trash."""
@@ -104,6 +117,9 @@ class DirectoryRemoval:
                 except Stopped:
                     return
                 else:
+                    if self._act_of(share) is not None:
+                        self._outcomes.moved("wouldQuarantine", share, place, contents.use, contents)
+                        continue
                     self._outcomes.went("wouldRemove", share, place, contents.use, self._would_free(contents))
         finally:
             os.close(directory)
@@ -120,6 +136,9 @@ class DirectoryRemoval:
 
     def remove(self, directory: int, share: Share) -> None:
         """Remove the directories of a share, which are in the open directory `directory`."""
+        if (act := self._act_of(share)) is not None:
+            self._move(directory, share, act)
+            return
         for begin in range(0, len(share.records), _BATCH):
             if self._must_end:
                 return
@@ -134,6 +153,23 @@ class DirectoryRemoval:
                 self._all_stay(error, share, places)
                 continue
             self._remove_batch(directory, share, places, entries, trash, emptying)
+
+    def _move(self, directory: int, share: Share, act: Act) -> None:
+        """Let the directories of a share go by the act of their rule, which was told of them before."""
+        records = share.records
+        for place in range(len(records)):
+            if self._must_end:
+                return
+            path = share.directory, records.names[place]
+            way = ByAct(act, directory, path, records.inode[place], partial(_not_put_back, self._tally, join(*path)))
+            try:
+                use, contents = self._take(directory, records, place, way)
+            except Stays as error:
+                self._stays(error, share, place)
+            except Stopped:
+                return
+            else:
+                self._outcomes.moved("quarantined", share, place, use, contents)
 
     @property
     def _must_end(self) -> bool:
@@ -153,8 +189,10 @@ class DirectoryRemoval:
             if self._must_end:
                 trash.note(entry, "over")
                 continue
+            back = partial(self._bring_back, trash, entry)
+            way = IntoTrash(trash, entry, directory, share.records.names[place], back)
             try:
-                taken.append((place, entry, self._take(directory, share.records, place, entry, trash)))
+                taken.append((place, entry, self._take(directory, share.records, place, way)[0]))
             except Stays as error:
                 self._stays(error, share, place)
             except Stopped:
@@ -172,39 +210,33 @@ class DirectoryRemoval:
             trash.note(entry, "over" if done.whole else "told")
             left_over(self._root, self._tally, entry, done)
 
-    def _take(self, directory: int, records: Records, place: int, entry: Entry, trash: Trash) -> Use:
-        """Rename a directory into the trash, unless it changed or somebody uses it. Raises `Stays` and `Stopped`."""
+    def _take(self, directory: int, records: Records, place: int, way: Way) -> tuple[Use, Contents]:
+        """Rename a directory away, unless it changed or somebody uses it. Raises `Stays` and `Stopped`."""
         name = records.names[place]
         top = -1
         moved = False
+        contents = Contents()
         try:
             look = self._look()
             top = self._root.open_below(directory, name)
-            before = self._inspected(top, records, place, look)
-            trash.take(directory, name, entry)
+            contents = self._inspected(top, records, place, look)
+            way.take()
             moved = True
-            after = self._unchanged(top, before, entry, trash, dataclasses.replace(look, removable=False))
-        except OSError as error:
-            self._leave(trash, entry, moved=moved)
-            raise Stays(_fault_of_rename(error, directory, name), b"", error) from error
-        except (Stays, Stopped):
-            self._leave(trash, entry, moved=moved)
+            after = self._unchanged(top, contents, way, dataclasses.replace(look, removable=False))
+        except (OSError, Stays, Stopped) as error:
+            if not way.leave(moved=moved):
+                return contents.use, contents
+            if isinstance(error, OSError):
+                raise Stays(_fault_of_rename(error, directory, name), b"", error) from error
             raise
         finally:
             if top >= 0:
                 os.close(top)
-        return max(before.use, after.use, key=lambda use: use is Use.UNKNOWN)
+        return max(contents.use, after.use, key=lambda use: use is Use.UNKNOWN), contents
 
-    def _leave(self, trash: Trash, entry: Entry, *, moved: bool) -> None:
-        """Let a directory be where it was."""
-        if moved:
-            self._bring_back(trash, entry)
-        else:
-            trash.note(entry, "over")
-
-    def _unchanged(self, top: int, before: Contents, entry: Entry, trash: Trash, look: Look) -> Contents:
+    def _unchanged(self, top: int, before: Contents, way: Way, look: Look) -> Contents:
         """Look once more through what was renamed. Raises OSError, and `Stays` where it is not as it was `before`."""
-        if not trash.is_there(entry):
+        if not way.is_there():
             raise Stays(Fault.CHANGED)
         after = inspect(self._root, top, look, self._stop)
         if not after.is_like(before):
@@ -290,4 +322,12 @@ def not_brought_back(tally: Tally, entry: Entry, error: OSError) -> None:
         tally.add_error(
             f"{name}: lies in .housekeeper/trash/{entry.name.decode()} and could not be brought back "
             f"({error.strerror}); the next run tries again"
+        )
+
+
+def _not_put_back(tally: Tally, path: bytes, error: OSError) -> None:
+    if tally.wants_error(Fault.OTHER):
+        tally.add_error(
+            f"{shown(path)}: somebody used it while it went into quarantine, and it could not be put back at once "
+            f"({error.strerror}); a restore of this run brings it back"
         )

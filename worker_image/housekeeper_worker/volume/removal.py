@@ -85,7 +85,8 @@ class Removal:
         self._moved = frozenset(number for number, cause in enumerate(plan.causes) if cause.rule in moving)
         """Causes of the files that go by `act`."""
         self._emptied = EmptiedDirectories(root, tally, audit, stop, start, rules)
-        of_directories = any(rule.item_type == "Directory" for rule in rules)
+        of_directories = frozenset(number for number, rule in enumerate(rules) if rule.item_type == "Directory")
+        self._of_directories = of_directories
         empties = any(rule.remove_empty_directories != "Never" for rule in rules)
         if of_directories or empties:
             self._processes = 1
@@ -106,7 +107,17 @@ class Removal:
             )
             if of_directories:
                 made.directories = DirectoryRemoval(
-                    root, tally, made, stop, rules, plan, run, now_ns=now_ns, open_files=open_files, rehearsed=REHEARSED
+                    root,
+                    tally,
+                    made,
+                    stop,
+                    rules,
+                    plan,
+                    run,
+                    now_ns=now_ns,
+                    open_files=open_files,
+                    rehearsed=REHEARSED,
+                    act=act,
                 )
                 self._directories.append(made.directories)
             if empties:
@@ -206,13 +217,14 @@ class Removal:
         return self._gauge is not None and self._gauge.enough(handled, self._tally)
 
     def _going(self, batch: Batch) -> Iterator[Going]:
-        """The files of a batch that go by the act."""
+        """The items of a batch that go by the act."""
         for directory, records in batch:
             columns = (records.cause, records.size, records.allocated, records.inode, records.modified)
             for name, cause, size, allocated, inode, modified in zip(records.names, *columns, strict=True):
                 if cause in self._moved:
                     identity = f'"size":{size},"bytes":{allocated},"inode":{inode},"mtimeNs":{modified}'
-                    yield Going(directory, name, f"{self._members(cause)},{identity}")
+                    kind = ',"itemType":"Directory"' if self._plan.causes[cause].rule in self._of_directories else ""
+                    yield Going(directory, name, f"{self._members(cause)},{identity}{kind}")
 
     def _tally_openers(self) -> None:
         """Count the removed files without openers: all but those that were counted one by one."""

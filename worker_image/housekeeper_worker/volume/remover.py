@@ -20,6 +20,7 @@ from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.acts import Act
 from housekeeper_worker.volume.batches import Batch, Share
+from housekeeper_worker.volume.contents import MAX_LINKED, Contents
 from housekeeper_worker.volume.directory_removal import DirectoryRemoval
 from housekeeper_worker.volume.faults import MAX_IO_ERRORS, Fault, classify, classify_removal, explain
 from housekeeper_worker.volume.lease import OPEN_FLAGS, Leases, Use, is_whole
@@ -382,6 +383,20 @@ class Remover:
         marks = bytearray(len(share.records))
         marks[place] = 1
         self._tell(event, share, marks, f',"freed":{freed}')
+
+    def moved(self, event: str, share: Share, place: int, use: Use, contents: Contents) -> None:
+        """Count a directory that was moved, or would be. Bytes count with the first name of a file that has several."""
+        self._io_errors = 0
+        if self._leases is not None and (use is not Use.NOT_OPEN or event != "quarantined"):
+            self.tally.use[use] += 1
+        self.tally.quarantined += 1
+        known = (allocated for inode, (_, _, allocated) in contents.links.items() if inode in self._moved)
+        self.tally.bytes_quarantined += contents.allocated - sum(known)
+        if len(self._moved) < MAX_LINKED:
+            self._moved.update(contents.links)
+        marks = bytearray(len(share.records))
+        marks[place] = 1
+        self._tell(event, share, marks)
 
     def stayed(self, error: OSError | None, fault: Fault, share: Share, place: int, inside: bytes = b"") -> None:
         """Count a planned item that stayed, and look whether the run must end for it.

@@ -25,6 +25,7 @@ _ATTRIBUTE_IMMUTABLE: Final = 0x10
 _ATTRIBUTE_APPEND: Final = 0x20
 
 _EAGAIN_TRIES: Final = 16
+_HAS_NO_RENAMEAT2: Final = {errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _statx = getattr(_libc, "statx", None)
@@ -118,3 +119,20 @@ def rename_no_replace(source: int, name: bytes, target: int, new_name: bytes) ->
     if _renameat2(source, name, target, new_name, _RENAME_NOREPLACE) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), name)
+
+
+def rename_directory(source: int, name: bytes, target: int, new_name: bytes) -> None:
+    """The same for a directory, also where renameat2 is not to be had.
+
+    A directory replaces nothing but an empty directory, and in that there is nothing to lose; with renameat2 not even
+    that. Raises OSError: EEXIST or ENOTEMPTY where something is, ENOTDIR where `name` is no directory, or what is there
+    is none.
+    """
+    # The slash lets the kernel refuse anything else that was exchanged for it, and that would replace a file.
+    name += b"/"
+    try:
+        rename_no_replace(source, name, target, new_name)
+    except OSError as error:
+        if error.errno not in _HAS_NO_RENAMEAT2:
+            raise
+        os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
-import errno
 import json
 import os
 import secrets
@@ -20,11 +19,10 @@ from typing import Any, Final, Literal, NamedTuple, Self
 from housekeeper_worker.logs import log
 from housekeeper_worker.volume.own import own_directory
 from housekeeper_worker.volume.root import VolumeRoot
-from housekeeper_worker.volume.syscalls import rename_no_replace
+from housekeeper_worker.volume.syscalls import rename_directory
 
 _TRASH: Final = b"trash"
 _JOURNAL: Final = b"journal"
-_CANNOT: Final = {errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP}
 _MAX_JOURNAL: Final = 64 << 20
 
 State = Literal["moving", "emptying", "told", "over"]
@@ -125,14 +123,7 @@ class Trash:
         """Rename an entry to where it was. Raises OSError: EEXIST where something else is there now."""
         above, _, name = entry.path.rpartition(b"/")
         with self._root.directory(above, for_reading=False) as directory:
-            try:
-                rename_no_replace(self.fd, entry.name, directory, name)
-            except OSError as error:
-                if error.errno not in _CANNOT:
-                    raise
-                # A directory replaces nothing but an empty directory, and in that there is nothing to lose. The slash
-                # lets the kernel refuse anything else that was exchanged for it, and that would replace a file.
-                os.rename(entry.name + b"/", name, src_dir_fd=self.fd, dst_dir_fd=directory)
+            rename_directory(self.fd, entry.name, directory, name)
             os.fsync(self.fd)
         self.note(entry, "over")
 
