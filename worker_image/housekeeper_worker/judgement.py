@@ -83,7 +83,12 @@ class Judge:
     def _narrowed(self, approval: Approval, digest: str) -> Judgement:
         narrowed, tally = approval.plan, self._tally
         tally.not_approved = tally.planned - len(narrowed)
-        if stay := approval.items - len(narrowed):
+        if approval.refused:
+            tally.add_note(
+                f"{approval.refused} of the approved files were to be quarantined and would be removed by now: they "
+                "stay until that is approved"
+            )
+        if stay := approval.items - len(narrowed) - approval.refused:
             tally.add_note(
                 f"of {approval.items} approved files {stay} stay: they are gone, have changed, or are kept by now"
             )

@@ -219,6 +219,8 @@ class Relief:
             )
         elif stayed := tally.stayed.total():
             tally.pressure += f"; {stayed} planned files stayed"
+        elif tally.not_approved:
+            tally.pressure += f"; {tally.not_approved} more that would go today are not approved"
         elif not self._prefix.reaches:
             tally.pressure += "; the rules let no more go"
         else:

@@ -169,6 +169,49 @@ def claim(directory: Path) -> dict[str, Any]:
     }
 
 
+def _held(volume: Path, **options: Any) -> tuple[dict[str, Any], str]:
+    """A run that a brake holds, and the digest of its plan."""
+    held = run(volume, max_items=3, **options)
+    digest: str = held["result"]["cleanup"]["planDigest"]
+    return held, digest
+
+
+def held_and_approved(directory: Path, meanwhile: str = "") -> dict[str, Any]:
+    """A brake holds the plan that pressure narrowed; something happens meanwhile, and it is approved."""
+    volume = tmpfs(directory, "size=20M")
+    fill(volume)
+    held, digest = _held(volume)
+    match meanwhile:
+        case "older files come":
+            for number in range(2):
+                write(volume / f"a/older-{number}", days=30, content=b"x" * (MIB // 2))
+        case "one is replaced":
+            stat = (volume / NEWEST_LAST[2]).stat()
+            write(volume / "new", content=b"x" * MIB)
+            os.utime(volume / "new", ns=(stat.st_mtime_ns, stat.st_mtime_ns))
+            os.replace(volume / "new", volume / NEWEST_LAST[2])
+        case "somebody makes room":
+            for name in NEWEST_LAST[14:]:
+                (volume / name).unlink()
+    approved = run(volume, max_items=3, approve=digest)
+    left = sorted(name for name in approved["left"] if not name.startswith(".housekeeper/"))
+    return {"held": held, "approved": approved, "left": left, "plans": len(approved["left"]) - len(left)}
+
+
+def approved_while_others_make_room(directory: Path) -> dict[str, Any]:
+    """As `somebody_else_makes_room`, with a plan that was held and is approved."""
+    volume = tmpfs(directory, "size=40M")
+    fill(volume)
+    write(volume / "filler", content=b"x" * 17 * MIB)
+    _, digest = _held(volume)
+
+    def make_room(one: Decided) -> None:
+        if one.verdict.name == "REMOVE":
+            (volume / "filler").unlink(missing_ok=True)
+
+    return run(volume, max_items=3, approve=digest, on_decision=make_room)
+
+
 if __name__ == "__main__":
     play: Callable[..., dict[str, Any]] = globals()[sys.argv[1]]
     print(json.dumps(play(Path(sys.argv[2]), *sys.argv[3:])))

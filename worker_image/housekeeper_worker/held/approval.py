@@ -7,7 +7,7 @@ file system tells it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from housekeeper_api.task import Cleanup, Task
@@ -27,6 +27,8 @@ class Approval(NamedTuple):
     """Of a fresh plan, what the approved one has too."""
     items: int
     """Items of the approved plan."""
+    refused: int = 0
+    """Those that were approved to be quarantined, and would be removed by now."""
 
 
 class Lost(NamedTuple):
@@ -45,10 +47,11 @@ def approved(
         with place.plans_directory(task, what, root, create=False) as directory, place.opened(directory, digest) as one:
             if why := _foreign(one.header, task, what, file_system, now_ns):
                 return Lost(why)
-            narrowed = common(plan, one.records(), births)
+            acts = _Acts(one.header, plan, what)
+            narrowed = common(plan, one.records(), births, acts.allow)
             if one.digest != digest:
                 return Lost("is damaged: its digest is another one")
-            return Approval(narrowed, one.header.items)
+            return Approval(narrowed, one.header.items, acts.refused)
     except FileNotFoundError:
         return Lost(f"is not there: there is no {place.shown_place(task, what, digest[:12] + '…')}")
     except DamagedPlan as error:
@@ -71,9 +74,36 @@ def _foreign(header: Header, task: Task, what: Cleanup, file_system: str, now_ns
     return None
 
 
-def common(plan: Plan, approved_records: Iterator[Record], births: Births) -> Plan:
-    """`plan` without what is not the same file in `approved_records`. Both come by path bytes, so that neither is held
-    in memory. Reads the records to their end, so that their digest is known.
+class _Acts:
+    """Looks that nobody who approved a quarantine gets a removal, after the policy was edited."""
+
+    def __init__(self, header: Header, plan: Plan, what: Cleanup) -> None:
+        """Raises `DamagedPlan`."""
+        try:
+            approved_actions = [header.rules[cause.rule]["action"] for cause in header.causes]
+        except (IndexError, KeyError, TypeError):
+            raise DamagedPlan("its causes name rules that it does not have") from None
+        self._quarantined = {number for number, action in enumerate(approved_actions) if action == "Quarantine"}
+        self._removed = {number for number, one in enumerate(plan.causes) if what.rules[one.rule].action == "Delete"}
+        self.refused = 0
+
+    def allow(self, approved_cause: int, cause: int) -> bool:
+        """Whether what was approved for one cause may go for another, by their numbers in the two plans."""
+        refused = approved_cause in self._quarantined and cause in self._removed
+        self.refused += refused
+        return not refused
+
+
+def common(
+    plan: Plan,
+    approved_records: Iterator[Record],
+    births: Births,
+    allow: Callable[[int, int], bool] = lambda _, __: True,
+) -> Plan:
+    """`plan` without what is not the same item in `approved_records`, or not to go in such a way. Both come by path
+    bytes, so that neither is held in memory. Reads the records to their end, so that their digest is known.
+
+    `allow` is asked with the number of the approved cause, and of the one by which the item would go now.
     """
     record = next(approved_records, None)
 
@@ -83,12 +113,13 @@ def common(plan: Plan, approved_records: Iterator[Record], births: Births) -> Pl
             record = next(approved_records, None)
         if record is None or record.path != path:
             return False
-        _, _, inode, modified, size, _, born = record
+        _, cause, inode, modified, size, _, born = record
         return (
             records.inode[place] == inode
             and records.modified[place] == modified
             and records.size[place] == size
             and (born is None or (records.born[place] or births(path)) == born)
+            and allow(cause, records.cause[place])
         )
 
     narrowed = plan.filtered(stays)

@@ -144,7 +144,8 @@ class Gauge:
         if all_gone and not self.is_low() and self._pressure.of == "FileSystem":
             for _ in self._waits():
                 self.look(tally)
-                if self.is_low():
+                # What went is free by now, so that nothing is left to wait for. Of inodes nobody can tell.
+                if self.is_low() or (not self._need.inodes and self.freed >= tally.bytes_freed):
                     return
 
     def _is_stalled(self, tally: Tally) -> bool:
