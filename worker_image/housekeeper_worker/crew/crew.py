@@ -108,6 +108,9 @@ class Crew:
     def lost(self, member: Member) -> MemberLost:
         """The error for a member that ended though there was work left."""
         status = member.status or 0
+        if self._told is not None and time.monotonic() - self._told > _GRACE_SECONDS:
+            late = f"process {member.pid} of this run did not end in {_GRACE_SECONDS:g} s, and was killed"
+            return MemberLost(late, member.number)
         how = (
             f"was ended by signal {os.WTERMSIG(status)} ({signal.strsignal(os.WTERMSIG(status))})"
             if os.WIFSIGNALED(status)
