@@ -203,7 +203,7 @@ class Pressure(Model):
 
 
 class Quarantine(Model):
-    """What becomes of files of rules with `action: Quarantine`."""
+    """What becomes of what rules with `action: Quarantine` let go."""
 
     keep_for: Annotated[AnyDuration, between("1m", "10y")] = Duration(7, "d")
     """How long they can be restored, from when they were moved. The first run in mode Enforce after that purges them.
@@ -267,7 +267,7 @@ class CleanupPolicySpec(Model):
     brakes: Brakes = Field(default_factory=Brakes)
     """Limits on the whole plan."""
     quarantine: Quarantine = Field(default_factory=Quarantine)
-    """What becomes of files of rules with `action: Quarantine`."""
+    """What becomes of what rules with `action: Quarantine` let go."""
     limits: Limits = Field(default_factory=Limits)
     """How much of the disk and of the processors a run takes."""
     timeout: Timeout = Duration(1, "h")

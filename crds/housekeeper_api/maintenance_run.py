@@ -272,13 +272,13 @@ class CleanupResult(StatusModel):
     audit: Audit | None = None
     """Where the audit is. Absent where there is none."""
     quarantined: Count = 0
-    """Files moved into the quarantine; they are not in `removed`."""
+    """Items (files, and directories that are one) moved into the quarantine; they are not in `removed`."""
     bytes_quarantined: Count = 0
     """Allocated bytes of what was quarantined, which are not free yet."""
     restorable_until: Timestamp | None = None
     """Until then at least, what was quarantined can be restored, and the run is not removed. Absent if nothing was."""
     purged: Count = 0
-    """Files that were in quarantine long enough and went for good; they are not in `removed`."""
+    """Items that were in quarantine long enough and went for good; they are not in `removed`."""
     bytes_purged: Count = 0
     """Allocated bytes of what was purged."""
 
@@ -294,11 +294,11 @@ class RestoreResult(StatusModel):
     """Result of a Restore. In a dry run, what would have been done."""
 
     restored: Count
-    """Files that are where they were."""
+    """Items that are where they were."""
     bytes_restored: Count
     """Allocated bytes of them."""
     conflicts: Count = 0
-    """Files that stay in quarantine because something else is at their place now. Nothing is ever overwritten."""
+    """Items that stay in quarantine because something else is at their place now. Nothing is ever overwritten."""
     directories_made: Count = 0
     """Directories that were gone and were made again."""
     errors: Annotated[tuple[ShortMessage, ...], Field(max_length=MAX_ERRORS), ATOMIC_LIST] = ()

@@ -79,13 +79,14 @@ class Cleanup:
     """At most 20 decisions: path, decision (Keep | Remove), reason."""
     audit: AuditReport | None = None
     quarantined: int = 0
-    """Files moved into the quarantine; in a dry run, files that would be. They are not in `removed`."""
+    """Items (files, and directories that are one) moved into the quarantine; in a dry run, that would be. Not in
+    `removed`."""
     bytes_quarantined: int = 0
     """Allocated bytes of them, which are not free yet. A hard-linked file counts once."""
     restorable_until: str | None = None
     """RFC 3339: until then at least what was quarantined can be restored. None if nothing was."""
     purged: int = 0
-    """Files that went for good, because they were in quarantine long enough. They are not in `removed`."""
+    """Items that went for good, because they were in quarantine long enough. They are not in `removed`."""
     bytes_purged: int = 0
     """Allocated bytes of them; a hard-linked file counts with its last link."""
 
@@ -95,11 +96,11 @@ class Restoration:
     """Counters of a restore. In a dry run, of what would be done."""
 
     restored: int = 0
-    """Files that are where they were."""
+    """Items that are where they were."""
     bytes_restored: int = 0
     """Allocated bytes of them."""
     conflicts: int = 0
-    """Files that stay in quarantine because something else is at their place now."""
+    """Items that stay in quarantine because something else is at their place now."""
     directories_made: int = 0
     """Directories that were gone and were made again."""
     errors: tuple[str, ...] = ()

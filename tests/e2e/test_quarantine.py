@@ -163,6 +163,61 @@ def test_a_run_that_can_be_restored_outlives_its_history(site: Site, volume) -> 
     assert cleanup_result(site.get("MaintenanceRun", "moved"))["quarantined"] == 1
 
 
+def test_projects_go_come_back_and_are_purged_as_a_whole(site: Site, volume) -> None:
+    names = ("notes.txt", "src/main.c", "build/deep/out.o")
+    data = volume(
+        {f"projects/{one}/{name}": 400.0 for one in ("apollo", "gemini", "vega") for name in names}, owner=65532
+    )
+    data.add({"projects/young/notes.txt": 1.0, "projects/busy/notes.txt": 400.0, "projects/busy/editor.lck": 400.0})
+    for one in ("apollo", "gemini", "vega", "busy"):
+        for directory, below, inside in os.walk(os.path.join(data.path, "projects", one)):
+            for name in (*below, *inside, "."):
+                data.age(os.path.join(directory, name), 400.0)
+    before = snapshot(data)
+    spec = example("projects.yaml")
+    spec["target"]["volume"]["persistentVolumeClaim"]["claimName"] = data.claim
+    changes = {"mode": "Enforce", "settleTime": "0s", "quarantine": {"keepFor": "1m"}, "brakes": {"maxItems": 1}}
+    site.create("CleanupPolicy", "projects", {**spec, **changes})
+
+    site.start("held", "CleanupPolicy", "projects")
+    held = site.in_state("held", "Held", "Failed", "Succeeded", timeout=90)
+    assert state(held) == "Held", message(held)
+    digest = cleanup_result(held)["planDigest"]
+    assert snapshot(data) == before, "a held run moved something"
+    with open(os.path.join(data.path, "projects/vega/src/main.c"), "rb"):
+        site.patch("MaintenanceRun", "held", {"spec": {"approve": digest}})
+        moved = site.ended("held")
+    assert state(moved) == "Succeeded", message(moved)
+    done = cleanup_result(moved)
+    assert (done["removed"], done["bytesFreed"], done["quarantined"]) == (0, 0, 2)
+    assert done["skipped"] == {"excluded": 1, "inUse": 1}
+    assert done["bytesQuarantined"] >= 2 * len(names) * 4096
+    left = {name.split("/")[1] for name in snapshot(data)}
+    assert left == {"vega", "young", "busy"}
+
+    back = site.run(
+        "back", "CleanupPolicy", "projects", action="Restore", restoreOf="held", restorePaths=["projects/apollo"]
+    )
+    assert state(back) == "Succeeded", message(back)
+    assert restored(back)["restored"] == 1
+    after = snapshot(data)
+    assert after == {name: was for name, was in before.items() if not name.startswith("projects/gemini/")}
+
+    # What came back is old still. Nothing but the purge is wanted from here on.
+    site.patch("CleanupPolicy", "projects", {"spec": {"settleTime": "1h"}})
+    numbers = itertools.count()
+
+    def purged() -> dict[str, Any] | None:
+        run = site.run(f"later-{next(numbers)}", "CleanupPolicy", "projects")
+        return run if cleanup_result(run)["purged"] else None
+
+    last = cleanup_result(site.wait_for(purged, 120, "run that purges"))
+    assert (last["purged"], last["removed"]) == (1, 0)
+    assert last["bytesPurged"] >= len(names) * 4096
+    assert os.listdir(os.path.join(data.path, QUARANTINE)) == []
+    assert snapshot(data) == after
+
+
 def test_the_example_of_a_restore_is_admitted_and_says_what_is_missing(site: Site, volume) -> None:
     data = volume({"exports/a": OLD}, owner=65532)
     site.create("CleanupPolicy", "exports", exports(data.claim, mode="Enforce"))

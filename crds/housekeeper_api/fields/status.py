@@ -78,9 +78,9 @@ class LastRun(StatusModel):
     freed: Annotated[str, Field(max_length=16)] | None = None
     """The same for people, such as 2.2 MiB."""
     quarantined: Count | None = None
-    """Files moved into the quarantine."""
+    """Items moved into the quarantine."""
     purged: Count | None = None
-    """Files that were in quarantine long enough and went for good."""
+    """Items that were in quarantine long enough and went for good."""
     errors: Count | None = None
     """Number of errors."""
     duration_seconds: Count | None = None
