@@ -126,8 +126,19 @@ def _new(run: RunView, policy: PolicyView | None, job: JobView | None, now: date
 
 
 def less_dry(run: RunView, policy: PolicyView) -> Decision | None:
-    """The end of a run that would remove something although its policy is dry; None where that is not so."""
-    if run.restores or policy.mode != "DryRun" or (run.mode != "Enforce" and run.approve is None):
+    """The end of a run that would remove something although its policy is dry; None where that is not so.
+
+    Also of one whose earlier attempts were in mode Enforce: it is not rehearsed to its end.
+    """
+    if run.restores or policy.mode != "DryRun":
+        return None
+    if run.carried_mode == "Enforce":
+        message = (
+            f"{run.policy_kind} {run.policy} is in mode DryRun by now, and earlier attempts of this run were in mode "
+            f"Enforce: it ends without another. {run.done_before or 'They removed nothing.'}"
+        )
+        return dataclasses.replace(failed("LessDryThanPolicy", message), delete_job=True)
+    if run.mode != "Enforce" and run.approve is None:
         return None
     message = (
         f"{run.policy_kind} {run.policy} is in mode DryRun, and a run is never less dry than its policy. "
@@ -163,8 +174,8 @@ def _queued(run: RunView, policy: PolicyView | None, job: JobView | None, now: d
         return Decision(delete_job=True, state=RunState.SKIPPED, reason=problem[0], message=problem[1])
     if policy.problem:
         return _invalid(run, policy)
-    if run.approve is not None and (refused := less_dry(run, policy)) is not None:
-        # The policy became dry while the approved plan was queued: it is not rehearsed instead.
+    if (run.approve is not None or run.carried_mode == "Enforce") and (refused := less_dry(run, policy)) is not None:
+        # The policy became dry while an approved plan, or the rest of one, was queued: it is not rehearsed instead.
         return refused
     if first_of_slot and run.slot is not None:
         return Decision(again=run.slot + policy.starting_deadline + timedelta(seconds=1))
@@ -185,6 +196,8 @@ def _backoff(run: RunView, policy: PolicyView | None, now: datetime) -> Decision
     if policy.problem:
         # The Job of the last attempt stays: its pod's log tells why that failed.
         return dataclasses.replace(_invalid(run, policy), delete_job=False)
+    if run.carried_mode == "Enforce" and (refused := less_dry(run, policy)) is not None:
+        return dataclasses.replace(refused, delete_job=False)
     if run.next_attempt is not None and now < run.next_attempt:
         return Decision(again=run.next_attempt)
     return Decision(start_attempt=run.attempt + 1)

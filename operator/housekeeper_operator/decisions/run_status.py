@@ -17,7 +17,7 @@ from housekeeper_operator.decisions.views import Object, PodView, RunView, forma
 
 MAX_ATTEMPT_MESSAGE = 512
 MAX_PODS = 10
-_DONE = ("removed", "bytesFreed", "quarantined", "bytesQuarantined", "purged", "bytesPurged")
+_DONE = ("removed", "removedDirectories", "bytesFreed", "quarantined", "bytesQuarantined", "purged", "bytesPurged")
 _RESTORED = ("restored", "bytesRestored", "directoriesMade")
 QUEUED_MESSAGE = "Waits for admission."
 _TOLD_IN_QUEUE: Final = frozenset({RunState.SKIPPED, RunState.CANCELLED, RunState.FAILED})
@@ -91,7 +91,9 @@ def admitted(run: Object, view: RunView, started: Started, now: datetime) -> Obj
     attempts[-1]["startTime"] = format_time(now)
     if started.approved:
         attempts[-1]["approved"] = started.approved
-    status = {"attempts": attempts, "mode": started.mode, "queue": None}
+    # What has been Enforce stays so, whatever became of the Job of this attempt: its numbers are not would-be ones.
+    modes = {started.mode, (run.get("status") or {}).get("mode")}
+    status = {"attempts": attempts, "mode": "Enforce" if "Enforce" in modes else started.mode, "queue": None}
     if started.target:
         status["target"] = started.target
     return status | _state(run, view, RunState.ADMITTED, Decision(message="Its Job was started."), now)
@@ -180,7 +182,9 @@ def _with_earlier(before: Object, result: Object, status: Object) -> Object:
     if not earlier or not cleanup or status.get("mode") != "Enforce":
         return result
     done = _sums(earlier, cleanup, _DONE)
-    until = {member: value for member in ("restorableUntil",) if (value := cleanup.get(member) or earlier.get(member))}
+    # Both as the API writes times, which sort as text. What either attempt promised is kept.
+    latest = max(cleanup.get("restorableUntil") or "", earlier.get("restorableUntil") or "")
+    until = {"restorableUntil": latest} if latest else {}
     return {**result, "cleanup": {**cleanup, **done, **until, "freed": format_bytes(done["bytesFreed"])}}
 
 

@@ -65,7 +65,13 @@ def effective_mode(run_mode: str | None, policy_mode: str) -> Mode:
 
 
 def mode_of_run(run: RunView, policy_mode: str) -> Mode:
-    """The mode in which a run is carried out. A restore is what a person asked for, whatever the policy's mode is."""
+    """The mode in which a run is carried out. A restore is what a person asked for, whatever the policy's mode is.
+
+    A dry run stays one in its further attempts, whatever its policy says by then: would-be numbers and real ones are
+    never added up. One that was Enforce goes on only in a policy that still is (`lifecycle.less_dry`).
+    """
+    if run.carried_mode == "DryRun":
+        return "DryRun"
     return effective_mode(run.mode, "Enforce" if run.restores else policy_mode)
 
 

@@ -268,6 +268,17 @@ class RunView:
     restore_paths: tuple[str, ...]
     restorable_until: datetime | None
     """Until when what it quarantined can be restored; None if it quarantined nothing."""
+    done: tuple[int, int]
+    """Items that its attempts removed or purged, and that they quarantined; zeros of a dry run."""
+
+    @property
+    def done_before(self) -> str:
+        """What its attempts removed until now, as a sentence; empty where that is nothing."""
+        removed, quarantined = self.done
+        if not removed and not quarantined:
+            return ""
+        moved = f" and quarantined {quarantined}" if quarantined else ""
+        return f"Earlier attempts removed {removed} items{moved}."
 
     @property
     def active(self) -> bool:
@@ -351,7 +362,15 @@ class RunView:
             restore_of=str(spec.get("restoreOf") or ""),
             restore_paths=tuple(spec.get("restorePaths") or ()),
             restorable_until=parse_time(((status.get("result") or {}).get("cleanup") or {}).get("restorableUntil")),
+            done=_done(status),
         )
+
+
+def _done(status: Object) -> tuple[int, int]:
+    cleanup = (status.get("result") or {}).get("cleanup") or {}
+    if status.get("mode") != "Enforce":
+        return 0, 0
+    return int(cleanup.get("removed", 0)) + int(cleanup.get("purged", 0)), int(cleanup.get("quarantined", 0))
 
 
 def _state(succeeded: Object) -> RunState | None:

@@ -202,7 +202,7 @@ class QueueReconciler:
             self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
             return _Start.REFUSED
         mode = mode_of_run(view, policy.mode)
-        if view.approve is not None and mode != "Enforce":
+        if (view.approve is not None or view.carried_mode == "Enforce") and mode != "Enforce":
             self._context.queue.add(Key(names.MAINTENANCE_RUN, view.namespace, view.name))
             return _Start.REFUSED
         template = policy.template(mode, worker_image(self._context))
