@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, Final, Literal
 
 SCHEMA_VERSION: Final = 1
@@ -19,6 +20,8 @@ PLAN_DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
 Outcome = Literal["Succeeded", "PartiallySucceeded", "Failed", "TimedOut", "Cancelled", "Held", "CouldNotRun"]
 """How the attempt ended. Held: a brake tripped, nothing was removed. CouldNotRun: nothing was tried."""
 CheckResult = Literal["Passed", "Warning", "Failed", "Unknown"]
+_LEFT_OUT: Final[tuple[CheckResult, ...]] = ("Unknown", "Passed", "Warning", "Failed")
+"""In which order checks are left out for which there is no room."""
 
 
 class ResultError(ValueError):
@@ -141,7 +144,8 @@ class Result:
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self, *, max_bytes: int | None = None) -> str:
-        """Compact JSON. With `max_bytes`, sample, errors and messages are shortened until it fits (`truncated`)."""
+        """Compact JSON. With `max_bytes`, sample, errors, messages and checks are shortened, and in the end left out,
+        until it fits (`truncated`)."""
         text = _dump(self)
         if max_bytes is None or len(text.encode()) <= max_bytes:
             return text
@@ -199,7 +203,10 @@ def as_dict(value: Any) -> Any:
 
 
 def _dump(result: Result) -> str:
-    return json.dumps(as_dict(result), separators=(",", ":"), ensure_ascii=False)
+    told = as_dict(result)
+    if result.truncated and result.checks is not None:
+        told["checks"] = [{key: value for key, value in check.items() if value != ""} for check in told["checks"]]
+    return json.dumps(told, separators=(",", ":"), ensure_ascii=False)
 
 
 def _members(wanted: Any, data: dict[str, Any]) -> dict[str, Any]:
@@ -222,8 +229,8 @@ def _short(notes: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(note[:100] for note in notes)
 
 
-def _shorter(result: Result) -> Any:
-    """Ever shorter versions of `result`: samples first, then errors, notes, check messages, the message."""
+def _shorter(result: Result) -> Iterator[Result]:
+    """Ever shorter versions of `result`: samples first, then errors, notes, check messages, the message, checks."""
     base = dataclasses.replace(result, truncated=True)
     if base.cleanup is not None:
         for samples, errors, width in ((10, 5, 256), (5, 5, 256), (2, 3, 200), (0, 3, 160), (0, 1, 120), (0, 0, 0)):
@@ -245,5 +252,24 @@ def _shorter(result: Result) -> Any:
     if base.checks is not None:
         for width in (64, 24, 0):
             checks = tuple(dataclasses.replace(check, message=check.message[:width]) for check in base.checks)
-            yield dataclasses.replace(base, checks=checks)
-    yield dataclasses.replace(base, message=base.message[:160])
+            base = dataclasses.replace(base, checks=checks)
+            yield base
+    base = dataclasses.replace(base, message=base.message[:160])
+    yield base
+    if base.cleanup is not None:
+        yield dataclasses.replace(base, cleanup=dataclasses.replace(base.cleanup, notes=()))
+    if base.checks is not None:
+        yield from _with_fewer_checks(base, base.checks)
+
+
+def _with_fewer_checks(base: Result, checks: tuple[CheckReport, ...]) -> Iterator[Result]:
+    """Without values, and then without checks: first those of which nothing is known, as of one that is not there."""
+    for wordless in ({"Passed"}, set(_LEFT_OUT)):
+        checks = tuple(
+            dataclasses.replace(check, value="", unit="") if check.result in wordless else check for check in checks
+        )
+        yield dataclasses.replace(base, checks=checks)
+    going = sorted(range(len(checks)), key=lambda place: _LEFT_OUT.index(checks[place].result))
+    for count in range(1, len(going) + 1):
+        gone = set(going[:count])
+        yield dataclasses.replace(base, checks=tuple(one for place, one in enumerate(checks) if place not in gone))
