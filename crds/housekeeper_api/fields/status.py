@@ -104,11 +104,12 @@ class CleanupTotals(StatusModel):
     """Sums over all runs since the policy was created. Each run is counted once."""
 
     runs: Count = 0
-    """Finished runs."""
+    """Finished runs, but for those that were skipped, cancelled or superseded."""
     failures: Count = 0
     """Runs that did not succeed."""
     removed: Count = 0
-    """Files removed, and files purged from quarantine; dry runs do not count."""
+    """Files removed, and files purged from quarantine, by runs that were cancelled or superseded too; dry runs do not
+    count."""
     bytes_freed: Count = 0
     """Allocated bytes of what was removed or purged; dry runs do not count."""
 

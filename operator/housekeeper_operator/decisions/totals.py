@@ -57,8 +57,9 @@ def count(status: Object, runs: Iterable[tuple[RunView, Object]]) -> Object:
 def count_run(status: Object, view: RunView, run: Object) -> Object:
     """`status` with an ended run counted; `status` itself when it was already. The ring is not cut here.
 
-    Skipped and cancelled runs are told (`lastSkip`, `lastRun`) and enter no total. A superseded one is told by the run
-    that superseded it. A dry run removes nothing, so it adds nothing to `removed` and `bytesFreed`.
+    Skipped and cancelled runs are told (`lastSkip`, `lastRun`) and are neither runs nor failures in the totals. A
+    superseded one is told by the run that superseded it. What any of them removed, in an earlier attempt or before it
+    was stopped, is removed all the same. A dry run removes nothing, so it adds nothing to `removed` and `bytesFreed`.
     A restore is no run of the policy: it stands on its own record alone.
     """
     counted = list(status.get("recordedRuns") or ())
@@ -79,6 +80,11 @@ def count_run(status: Object, view: RunView, run: Object) -> Object:
         return after
     if view.slot is not None:
         after["lastScheduleTime"] = _later(format_time(view.slot), status.get("lastScheduleTime"))
+    if view.policy_kind == "CleanupPolicy" and (done := removed_and_freed(run)) != (0, 0):
+        totals = {**none_of(view.policy_kind), **(status.get("totals") or {})}
+        totals["removed"] += done[0]
+        totals["bytesFreed"] += done[1]
+        after["totals"] = totals
     if view.state is RunState.SUPERSEDED:
         return after
     if ended >= (status.get("lastRunTime") or ended):
@@ -86,7 +92,7 @@ def count_run(status: Object, view: RunView, run: Object) -> Object:
         after["lastRunTime"] = ended
     if view.state is RunState.CANCELLED:
         return after
-    totals = {**none_of(view.policy_kind), **(status.get("totals") or {})}
+    totals = {**none_of(view.policy_kind), **(after.get("totals") or {})}
     totals["runs"] += 1
     if view.state in GOOD_STATES:
         after["lastSuccessTime"] = _later(ended, status.get("lastSuccessTime"))
@@ -95,9 +101,6 @@ def count_run(status: Object, view: RunView, run: Object) -> Object:
         totals["failures"] += 1
         after["consecutiveFailures"] = int(status.get("consecutiveFailures") or 0) + 1
     if view.policy_kind == "CleanupPolicy":
-        removed, freed = removed_and_freed(run)
-        totals["removed"] += removed
-        totals["bytesFreed"] += freed
         after |= _recent(status, view, run)
     after["totals"] = totals
     return after

@@ -69,7 +69,7 @@ def test_only_what_succeeded_ends_a_streak_of_failures(state: RunState) -> None:
 
 def test_a_superseded_run_is_told_by_the_one_that_superseded_it() -> None:
     before = counted({}, done())
-    after = counted(before, done("run-2", RunState.SUPERSEDED, minutes=0))
+    after = counted(before, done("run-2", RunState.SUPERSEDED, minutes=0, result={"cleanup": {"removed": 0}}))
     assert {**after, "recordedRuns": []} == {**before, "recordedRuns": []}
 
 
@@ -128,11 +128,18 @@ def test_a_skipped_slot_is_told_and_enters_nothing_else() -> None:
     assert "lastRun" not in status
 
 
-def test_a_cancelled_run_is_told_and_enters_no_total() -> None:
-    status = counted({"consecutiveFailures": 1}, done(state=RunState.CANCELLED))
+def test_a_cancelled_run_is_told_and_is_no_run_of_the_totals() -> None:
+    status = counted({"consecutiveFailures": 1}, done(state=RunState.CANCELLED, result=None))
     assert status["lastRun"]["result"] == "Cancelled"
     assert status["consecutiveFailures"] == 1
     assert "totals" not in status
+
+
+@pytest.mark.parametrize("state", [RunState.CANCELLED, RunState.SUPERSEDED])
+def test_what_a_run_removed_before_it_was_stopped_is_removed(state: RunState) -> None:
+    status = counted({}, done(), done("run-2", state, minutes=0))
+    assert status["totals"] == {"runs": 1, "failures": 0, "removed": 14, "bytesFreed": 14000}
+    assert counted({}, done(state=state, mode="DryRun")).get("totals") is None
 
 
 def test_an_end_before_the_last_one_does_not_replace_it() -> None:
@@ -202,7 +209,7 @@ def test_however_often_runs_are_seen_each_counts_once(states: list[RunState], se
     ran = [state for state in states if state not in IDLE_STATES]
     assert totals["runs"] == len(ran)
     assert totals["failures"] == sum(state not in GOOD_STATES for state in ran)
-    assert totals["removed"] == 7 * len(ran)
+    assert totals["removed"] == 7 * sum(state is not RunState.SKIPPED for state in states)
 
 
 def test_what_was_purged_counts_as_removed_and_what_was_quarantined_does_not() -> None:
