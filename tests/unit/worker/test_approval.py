@@ -261,6 +261,17 @@ def test_only_the_last_ten_plans_of_a_policy_stay(logs: Path) -> None:
     assert plans(logs) == names
 
 
+def test_dry_runs_have_ten_plans_of_their_own(logs: Path, tmp_path: Path) -> None:
+    reports = tmp_path / "reports"
+    reports.mkdir()
+    stopped = carry_out(cleanup_task(logs, max_items=0, report=reports))
+    dry = [carry_out(cleanup_task(logs, mode="DryRun", report=reports)) for _ in range(12)]
+    kept = {counters(result).plan_stored.encode() for result in (stopped, *dry[2:])}
+    assert files_below(reports) == kept
+    again = [carry_out(cleanup_task(logs, max_items=0, report=reports)) for _ in range(10)]
+    assert files_below(reports) == {counters(result).plan_stored.encode() for result in (*again, *dry[2:])}
+
+
 def test_a_dry_run_stores_its_plan_on_the_report_volume_only(logs: Path, tmp_path: Path) -> None:
     for stopped in (None, 0):
         dry = carry_out(cleanup_task(logs, mode="DryRun", max_items=stopped))

@@ -17,7 +17,8 @@ from housekeeper_worker.volume.root import VolumeRoot
 
 PLANS: Final = b"plans"
 MAX_PLANS: Final = 10
-"""Stored plans of one policy; with one more the oldest goes. A dry run every five minutes must not fill a volume."""
+"""Stored plans of one policy, of dry runs and of others each; with one more the oldest goes. A dry run every five
+minutes must neither fill a volume nor push out the plan of a run that is held."""
 _PLAN: Final = b".plan"
 _NEW: Final = b".new-"
 _ABANDONED: Final = 86_400_000_000_000
@@ -105,6 +106,7 @@ def _is_digest(text: str) -> bool:
 def sweep(directory: int, task: Task, what: Cleanup, now_ns: int, *, room_for: int = 0) -> list[str]:
     """Remove expired plans, those of this policy beyond `MAX_PLANS` less `room_for`, and what was never finished.
 
+    Too many are only plans of dry runs in a dry run, and of others in another.
     A plan of this policy expires by the policy's `holdFor` of today, others by their own. Returns the digests of what
     went. Raises OSError.
     """
@@ -117,7 +119,7 @@ def sweep(directory: int, task: Task, what: Cleanup, now_ns: int, *, room_for: i
             continue  # whoever approves it is told; nobody knows whose it is
         if is_expired(header, task, what, now_ns):
             gone.append(name)
-        elif is_of(header, task):
+        elif is_of(header, task) and (header.mode == "DryRun") == (task.mode == "DryRun"):
             left.append((header.now_ns, name))
     left.sort(reverse=True)
     gone += [name for _, name in left[max(MAX_PLANS - room_for, 0) :]]
