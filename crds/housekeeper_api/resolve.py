@@ -26,12 +26,14 @@ def cleanup_task(
     attempt: int,
     mode: task.Mode,
     approve: str | None = None,
+    in_time: bool = False,
     state: tuple[task.PastRun, ...] | None = None,
     capacity: int | None = None,
 ) -> task.Task:
     """The task of one attempt at a policy; nothing in it is left to the worker's defaults.
 
-    `approve` is the digest of the stored plan that it is to carry out; `state` the numbers of past runs, newest first,
+    `approve` is the digest of the stored plan that it is to carry out, `in_time` whether that was held when it was
+    approved; `state` the numbers of past runs, newest first,
     None where nobody keeps them; `capacity` the bytes of the claim, for a policy that asks for them (`needs_capacity`).
     """
     spec, volume = policy.spec, policy.spec.target.volume
@@ -57,6 +59,7 @@ def cleanup_task(
             expect_marker=volume.expect_marker,
             state=state,
             approve=approve,
+            approved_in_time=in_time,
             report=_report(policy),
             report_keep_seconds=None if spec.report is None else spec.report.keep_for.seconds,
             quarantine_seconds=spec.quarantine.keep_for.seconds,

@@ -161,6 +161,9 @@ class Cleanup:
     off."""
     approve: str | None = None
     """`sha256:HEX`: carry out the plan that is stored under this digest, in place of the brakes."""
+    approved_in_time: bool = False
+    """Whether the plan was approved while its run was held. How old it is, is then not judged again: it may have waited
+    for its turn since."""
     report: str | None = None
     """Directory of the report volume, absolute: stored plans and audit files live below it, as
     `NAMESPACE/POLICY/plans/` and `NAMESPACE/POLICY/RUN-aATTEMPT.ndjson`. It may be written in a dry run too."""

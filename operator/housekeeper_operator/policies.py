@@ -122,15 +122,24 @@ class Policy:
             return resolve.restore_task(
                 self.model, run=run.name, attempt=attempt, mode=mode, of=run.restore_of, paths=run.restore_paths
             ).to_json()
-        return self.task(run.name, attempt, mode, run.approve, status, capacity)
+        return self.task(run.name, attempt, mode, run.approve, status, capacity, in_time=run.was_held)
 
     def task(
-        self, run: str, attempt: int, mode: Mode, approve: str | None, status: Object, capacity: int | None = None
+        self,
+        run: str,
+        attempt: int,
+        mode: Mode,
+        approve: str | None,
+        status: Object,
+        capacity: int | None = None,
+        *,
+        in_time: bool = False,
     ) -> str:
         """The task of one attempt, as JSON.
 
-        `approve` is the digest of the plan that it may carry out; `status` is the policy's, whose numbers of past runs
-        count if they are of the same target; `capacity` the bytes of the claim, if `needs_capacity` and it is known.
+        `approve` is the digest of the plan that it may carry out, `in_time` whether that was held when it was approved;
+        `status` is the policy's, whose numbers of past runs count if they are of the same target; `capacity` the bytes
+        of the claim, if `needs_capacity` and it is known.
         """
         if isinstance(self.model, CleanupPolicy):
             past = status.get("recentRuns") or () if status.get("recentTarget") == self.target else ()
@@ -140,6 +149,7 @@ class Policy:
                 attempt=attempt,
                 mode=mode,
                 approve=approve,
+                in_time=in_time,
                 state=tuple(_past_run(item) for item in past),
                 capacity=capacity,
             ).to_json()

@@ -63,7 +63,9 @@ def judged(run: RunView, policy: PolicyView | None, outcome: Outcome, now: datet
     else:
         message += f"To carry out exactly this plan: {_command_to_approve(run, digest)}"
     if policy is not None:
-        message += f" It expires {format_time((outcome.finished or now) + policy.hold_for)}."
+        # A worker that is given the plan by another run counts from when the plan was begun.
+        since = run.admitted if run.approved and run.admitted is not None else outcome.finished or now
+        message += f" It expires {format_time(since + policy.hold_for)}."
     return dataclasses.replace(outcome, message=message)
 
 
@@ -88,14 +90,15 @@ def held(run: RunView, policy: PolicyView | None, successor: Successor | None, n
             reason=str(RunState.SUPERSEDED),
             message=f"Run {successor.run} {did}; nothing was removed by this one.",
         )
-    waiting = None
+    waiting, in_time = None, False
     if run.approve is not None and not run.approved:
         waiting = _in_the_way(run, run.approve, policy)
         if waiting is None:
             # Before the expiry: it was held when it was approved, even if nobody was there to see it.
             return Decision(start_attempt=run.attempt + 1)
+        in_time = run.approve == run.digest
     expires = (run.attempt_ended or run.created) + policy.hold_for
-    if now >= expires and not policy.problem:
+    if now >= expires and not policy.problem and not in_time:
         return Decision(
             state=RunState.EXPIRED,
             reason=str(RunState.EXPIRED),

@@ -312,6 +312,11 @@ class RunView:
         return len(self.attempts) - (held[-1] + 1 if held else 0)
 
     @property
+    def was_held(self) -> bool:
+        """Whether a plan of its own was held before: then its approval came while it was."""
+        return any(attempt.get("result") == RunState.HELD for attempt in self.attempts)
+
+    @property
     def approved(self) -> str:
         """Digest of the approved plan that the current attempt was given, or empty."""
         return str(self.attempts[-1].get("approved") or "") if self.attempts else ""

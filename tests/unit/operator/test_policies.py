@@ -10,7 +10,7 @@ from housekeeper_api.errors import InvalidResource
 from housekeeper_api.task import PastRun, Task
 from housekeeper_operator import policies
 from housekeeper_operator.decisions.views import Object
-from tests.unit.operator.builders import NOW, run
+from tests.unit.operator.builders import NOW, ago, run
 from tests.unit.operator.desired.conftest import cleanup_policy, health_check
 
 
@@ -77,6 +77,16 @@ def test_an_approval_travels_with_the_task() -> None:
     cleanup = Task.from_json(policy.task("r", 1, "Enforce", digest, {})).cleanup
     assert cleanup is not None
     assert cleanup.approve == digest
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_the_worker_does_not_judge_again_whether_an_approval_of_a_held_run_came_in_time(own: bool) -> None:
+    digest = f"sha256:{'0' * 64}"
+    of = run().held(ago(hours=1), digest).approving(digest) if own else run().approving(digest)
+    policy = policies.parse("CleanupPolicy", cleanup_policy(mode="Enforce"))
+    cleanup = Task.from_json(policy.task_of(of.attempt("job-2").view(), "Enforce", {})).cleanup
+    assert cleanup is not None
+    assert (cleanup.approve, cleanup.approved_in_time) == (digest, own)
 
 
 @pytest.mark.parametrize(("path", "directory"), [(None, "/report"), ("housekeeper/eu", "/report/housekeeper/eu")])

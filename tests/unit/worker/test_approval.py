@@ -224,6 +224,21 @@ def test_an_expired_plan_is_held_anew(logs: Path) -> None:
     assert "has expired: it was made at " in result.message
 
 
+@pytest.mark.parametrize("days", [8, 100])
+def test_a_plan_that_was_approved_in_time_may_have_waited_since(logs: Path, days: int) -> None:
+    digest = held(logs)
+    carry_out(cleanup_task(logs, rule(include=("none",)), policy="other"), later=days if days < 14 else 0)
+    result = carry_out(cleanup_task(logs, max_items=0, approve=digest, in_time=True), later=days)
+    assert (result.outcome, counters(result).removed) == ("Succeeded", 5)
+
+
+def test_the_plan_that_a_run_was_given_outlives_the_one_that_takes_its_place(logs: Path) -> None:
+    digest = held(logs)
+    _overwritten(logs / f".housekeeper/plans/{digest[7:]}.plan")
+    carry_out(cleanup_task(logs, max_items=0, approve=digest, in_time=True), later=100)
+    assert f".housekeeper/plans/{digest[7:]}.plan".encode() in plans(logs)
+
+
 def test_a_plan_without_an_end_does_not_expire(logs: Path) -> None:
     digest = held(logs, hold_seconds=None)
     task = cleanup_task(logs, max_items=0, approve=digest, hold_seconds=None)
@@ -249,8 +264,10 @@ def test_each_enforcing_run_removes_expired_plans_of_every_policy(logs: Path) ->
     assert carry_out(cleanup_task(logs, rule(include=("none",)), mode="DryRun"), later=8).outcome == "Succeeded"
     assert len(plans(logs)) == 2
     carry_out(cleanup_task(logs, rule(include=("none",)), policy="third"), later=6)
+    assert len(plans(logs)) == 2, "a run that was approved in time may still wait for its turn"
+    carry_out(cleanup_task(logs, rule(include=("none",)), policy="third"), later=8)
     assert len(plans(logs)) == 1
-    carry_out(cleanup_task(logs, rule(include=("none",)), hold_seconds=5 * 86_400), later=6)
+    carry_out(cleanup_task(logs, rule(include=("none",)), hold_seconds=5 * 86_400), later=13)
     assert plans(logs) == set()
 
 

@@ -69,7 +69,7 @@ def _foreign(header: Header, task: Task, what: Cleanup, file_system: str, now_ns
         return "cannot be known again: this file system has no identity"
     if header.now_ns > now_ns:
         return f"was made at {timestamp(header.now_ns)}, which this node's clock has still before it"
-    if place.is_expired(header, task, what, now_ns):
+    if not what.approved_in_time and place.is_expired(header, task, what, now_ns):
         return f"has expired: it was made at {timestamp(header.now_ns)}"
     return None
 

@@ -21,6 +21,9 @@ MAX_PLANS: Final = 10
 minutes must neither fill a volume nor push out the plan of a run that is held."""
 _PLAN: Final = b".plan"
 _NEW: Final = b".new-"
+_IN_THE_QUEUE: Final = 7 * 86_400_000_000_000
+"""How long, ns, an expired plan is not removed yet: its run may have been approved in time and wait for its turn, as
+long as the longest other run takes."""
 _ABANDONED: Final = 86_400_000_000_000
 """Age of an unfinished file, ns, at which nobody writes it any more."""
 
@@ -104,20 +107,22 @@ def _is_digest(text: str) -> bool:
 
 
 def sweep(directory: int, task: Task, what: Cleanup, now_ns: int, *, room_for: int = 0) -> list[str]:
-    """Remove expired plans, those of this policy beyond `MAX_PLANS` less `room_for`, and what was never finished.
+    """Remove plans that expired a week ago, those of this policy beyond `MAX_PLANS` less `room_for`, unfinished ones.
 
     Too many are only plans of dry runs in a dry run, and of others in another.
-    A plan of this policy expires by the policy's `holdFor` of today, others by their own. Returns the digests of what
-    went. Raises OSError.
+    A plan of this policy expires by the policy's `holdFor` of today, others by their own. The one that this run was
+    given stays. Returns the digests of what went. Raises OSError.
     """
     gone, left = [], []
     for name in names(directory):
+        if what.approve == f"sha256:{name}":
+            continue
         try:
             with opened(directory, name) as stored:
                 header = stored.header
         except (OSError, DamagedPlan):
             continue  # whoever approves it is told; nobody knows whose it is
-        if is_expired(header, task, what, now_ns):
+        if is_expired(header, task, what, now_ns - _IN_THE_QUEUE):
             gone.append(name)
         elif is_of(header, task) and (header.mode == "DryRun") == (task.mode == "DryRun"):
             left.append((header.now_ns, name))

@@ -124,6 +124,7 @@ def test_an_approved_attempt_that_is_held_anew_says_how_to_approve_the_new_plan(
     assert decision.state is RunState.HELD
     assert "spec.approve is used up" in decision.message
     assert manifest_in(decision.message)["spec"]["approve"] == DIGEST
+    assert decision.message.endswith("It expires 2026-11-29T11:59:00Z."), "another run's worker counts from the start"
 
 
 def test_a_cancelled_run_is_not_held() -> None:
@@ -172,6 +173,13 @@ def test_the_right_digest_is_in_the_refusal_of_a_wrong_one() -> None:
     assert decision.waiting is not None
     assert manifest_in(decision.waiting[1])["spec"]["approve"] == DIGEST
     assert len(decision.waiting[1]) <= run_status.MAX_ATTEMPT_MESSAGE
+
+
+@pytest.mark.parametrize("view", [policy(mode="DryRun"), policy(problem="spec.timeZone: no such zone")])
+def test_an_approval_that_has_to_wait_does_not_expire(view: PolicyView) -> None:
+    decision = step(HELD.approving(DIGEST), policy=dataclasses.replace(view, hold_for=timedelta(minutes=1)))
+    assert (decision.state, decision.again) == (None, None)
+    assert decision.waiting is not None
 
 
 def test_a_used_approval_starts_nothing() -> None:
