@@ -51,8 +51,8 @@ class RunState(StrEnum):
     BACKOFF = "Backoff"
     """An attempt failed; `status.nextAttemptTime` says when the next one is made."""
     HELD = "Held"
-    """A brake tripped before anything was removed: the plan waits for `spec.approve`. The message says which brake, how
-    much would go, and how to approve it."""
+    """A brake tripped, and nothing of the plan was removed: it waits for `spec.approve`. The message says which brake,
+    how much would go, how to approve it, and what earlier attempts removed, if any did."""
     CANCELLING = "Cancelling"
     """Is being ended, because `spec.cancel` was set."""
     SUCCEEDED = "Succeeded"

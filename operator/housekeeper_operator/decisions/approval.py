@@ -58,6 +58,8 @@ def judged(run: RunView, policy: PolicyView | None, outcome: Outcome, now: datet
         return dataclasses.replace(outcome, state=RunState.FAILED, message=message)
     planned, size = int(cleanup.get("planned", 0)), format_bytes(int(cleanup.get("plannedBytes", 0)))
     message = f"{_clipped(said)} Held are {planned} items ({size}). "
+    if run.done_before:
+        message += f"{run.done_before} "
     if run.approved:
         message += f"spec.approve is used up. To carry out exactly the new plan: {_command_to_create(run, digest)}"
     else:
@@ -75,7 +77,7 @@ def held(run: RunView, policy: PolicyView | None, successor: Successor | None, n
         return Decision(
             state=RunState.CANCELLED,
             reason="Cancelled",
-            message="Cancelled while its plan was held; nothing was removed.",
+            message=f"Cancelled while its plan was held. {_done(run)}",
         )
     if policy is None:
         return Decision(
@@ -88,7 +90,7 @@ def held(run: RunView, policy: PolicyView | None, successor: Successor | None, n
         return Decision(
             state=RunState.SUPERSEDED,
             reason=str(RunState.SUPERSEDED),
-            message=f"Run {successor.run} {did}; nothing was removed by this one.",
+            message=f"Run {successor.run} {did}. {_done(run)}",
         )
     waiting, in_time = None, False
     if run.approve is not None and not run.approved:
@@ -102,7 +104,7 @@ def held(run: RunView, policy: PolicyView | None, successor: Successor | None, n
         return Decision(
             state=RunState.EXPIRED,
             reason=str(RunState.EXPIRED),
-            message="Nobody approved its plan in time (spec.holdFor of the policy); nothing was removed.",
+            message=f"Nobody approved its plan in time (spec.holdFor of the policy). {_done(run)}",
         )
     changed = waiting is not None and waiting[0] != run.queue_reason
     return Decision(waiting=waiting if changed else None, again=expires if now < expires else None)
@@ -161,6 +163,11 @@ def _command_to_create(run: RunView, digest: str) -> str:
         "spec": {"policyRef": {"kind": run.policy_kind, "name": run.policy}, "approve": digest},
     }
     return f"echo {shlex.quote(json.dumps(manifest, separators=(',', ':')))} | kubectl create -f -"
+
+
+def _done(run: RunView) -> str:
+    """What a run that ends while it is held has done: an attempt may have got half-way before a brake tripped."""
+    return run.done_before or "Nothing was removed."
 
 
 def _clipped(said: str) -> str:

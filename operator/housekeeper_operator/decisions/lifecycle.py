@@ -135,7 +135,7 @@ def less_dry(run: RunView, policy: PolicyView) -> Decision | None:
     if run.carried_mode == "Enforce":
         message = (
             f"{run.policy_kind} {run.policy} is in mode DryRun by now, and earlier attempts of this run were in mode "
-            f"Enforce: it ends without another. {run.done_before or 'They removed nothing.'}"
+            f"Enforce: it ends without another. {run.done_before or 'Nothing was removed.'}"
         )
         return dataclasses.replace(failed("LessDryThanPolicy", message), delete_job=True)
     if run.mode != "Enforce" and run.approve is None:

@@ -208,6 +208,24 @@ def test_a_held_run_ends(of: RunBuilder, options: dict[str, Any], state: RunStat
     assert after.obj["status"]["durationSeconds"] == 60, "the hours in which it was held are no duration"
 
 
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ({"removed": 500}, "Earlier attempts removed 500 items."),
+        ({"removed": 0, "quarantined": 3}, "Earlier attempts removed 0 items and quarantined 3."),
+        ({"removed": 0, "purged": 3}, "Earlier attempts removed 3 items."),
+        ({"removed": 0}, "Nothing was removed."),
+    ],
+)
+def test_a_held_run_says_what_its_earlier_attempts_removed(before: dict[str, int], said: str) -> None:
+    of = HELD.status(result={"cleanup": {**HELD.obj["status"]["result"]["cleanup"], **before}})
+    ends: list[dict[str, Any]] = [{"successor": NEWER}, {"policy": policy(hold_for=timedelta(hours=1))}]
+    messages = [step(of, **options).message for options in ends] + [step(of.cancelled()).message]
+    assert [message.endswith(said) for message in messages] == [True] * 3
+    again = running(result={"cleanup": before})
+    assert (said in ending(again, held_result()).message) == (said != "Nothing was removed.")
+
+
 def test_a_policy_with_a_mistake_lets_no_plan_expire() -> None:
     assert changes(step(HELD, policy=policy(problem="…", hold_for=timedelta()))) == {}
 
