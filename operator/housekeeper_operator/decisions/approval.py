@@ -1,6 +1,7 @@
 """Held plans: what a run says while a brake holds it, and what becomes of it.
 
     Held ──approved──▶ Queued (a new attempt, which carries out exactly that plan)
+      │ ◀──────────────── (until that starts, if the policy becomes dry or invalid)
       ├─▶ Superseded (a later run made a plan of its own, or carried this one out)
       ├─▶ Expired    (nobody approved it within `holdFor`)
       └─▶ Cancelled
@@ -108,6 +109,26 @@ def held(run: RunView, policy: PolicyView | None, successor: Successor | None, n
         )
     changed = waiting is not None and waiting[0] != run.queue_reason
     return Decision(waiting=waiting if changed else None, again=expires if now < expires else None)
+
+
+def held_again(run: RunView, policy: PolicyView) -> Decision | None:
+    """The step back of an approved plan whose policy was edited before its attempt started; None where it goes on.
+
+    The approval is given once, so it is not spent on a policy that cannot be carried out, or not in mode Enforce.
+    """
+    if run.approve is None or run.attempt < 2 or run.attempts[-2].get("result") != RunState.HELD:
+        return None
+    waiting = _in_the_way(run, run.approve, policy)
+    if waiting is None:
+        return None
+    return Decision(
+        delete_job=True,
+        drop_attempt=True,
+        state=RunState.HELD,
+        reason=waiting[0],
+        message=waiting[1],
+        waiting=waiting,
+    )
 
 
 def successor_of(run: RunView, others: Iterable[RunView]) -> Successor | None:

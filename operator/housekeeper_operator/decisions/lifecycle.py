@@ -172,6 +172,8 @@ def _queued(run: RunView, policy: PolicyView | None, job: JobView | None, now: d
         )
     if first_of_slot and (problem := slot_problem(run.slot, policy, now, replaced=run.replaced)) is not None:
         return Decision(delete_job=True, state=RunState.SKIPPED, reason=problem[0], message=problem[1])
+    if (back := approval.held_again(run, policy)) is not None:
+        return back
     if policy.problem:
         return _invalid(run, policy)
     if (run.approve is not None or run.carried_mode == "Enforce") and (refused := less_dry(run, policy)) is not None:

@@ -46,6 +46,8 @@ def status_after(run: Object, view: RunView, decision: Decision, pods: list[PodV
     if decision.adopt_job:
         attempts = [{"job": decision.adopt_job}]
         decision = dataclasses.replace(decision, state=RunState.QUEUED, message=QUEUED_MESSAGE)
+    if decision.drop_attempt:
+        attempts = attempts[:-1]
     if decision.outcome is not None and attempts:
         attempts[-1] |= {
             "completionTime": format_time(decision.outcome.finished or now),
@@ -134,7 +136,7 @@ def _state(run: Object, view: RunView, state: RunState, decision: Decision, now:
     if state is not RunState.BACKOFF and old.get("nextAttemptTime"):
         changed["nextAttemptTime"] = None
     if not terminal:
-        if old.get("queue"):
+        if old.get("queue") and decision.waiting is None:
             changed["queue"] = None
         return changed
     started = view.started or decision.started

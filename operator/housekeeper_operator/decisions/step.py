@@ -44,6 +44,8 @@ class Decision:
     """Lower this pod's deadline to 1 s, so that the kubelet ends it and it can still be read."""
     delete_job: bool = False
     """Delete the Job of the current attempt."""
+    drop_attempt: bool = False
+    """Forget the current attempt, which never started."""
     settle_slots: bool = False
     """Slots up to now are settled: none of them may fire."""
     state: RunState | None = None

@@ -9,7 +9,7 @@ from housekeeper_api.conditions import GOOD_STATES, IDLE_STATES, TERMINAL_STATES
 from housekeeper_api.task import Task, TaskError
 from housekeeper_operator import policies
 from housekeeper_operator.cluster import kinds
-from housekeeper_operator.cluster.errors import AlreadyExists, Invalid, NotFound
+from housekeeper_operator.cluster.errors import AlreadyExists, Conflict, Invalid, NotFound
 from housekeeper_operator.context import Context
 from housekeeper_operator.decisions import lifecycle, run_status
 from housekeeper_operator.decisions.approval import Successor, successor_of
@@ -181,6 +181,8 @@ class RunReconciler:
             await self._context.cluster.create(kinds.JOB, job)
         except AlreadyExists:
             existing = await self._context.cluster.get(kinds.JOB, view.namespace, job["metadata"]["name"])
+            if "deletionTimestamp" in existing["metadata"]:
+                raise Conflict(f"Job {job['metadata']['name']} of an earlier try is still being deleted") from None
             if not is_controlled_by(existing, run):
                 message = f"Job {job['metadata']['name']} exists and is not of this run; delete it or rename the run."
                 await self._fail(run, view, "NameConflict", message)

@@ -182,6 +182,32 @@ def test_an_approval_that_has_to_wait_does_not_expire(view: PolicyView) -> None:
     assert decision.waiting is not None
 
 
+@pytest.mark.parametrize(
+    ("view", "reason"),
+    [(policy(mode="DryRun"), "PolicyIsDryRun"), (policy(problem="spec.timeZone: no such zone"), "InvalidSpec")],
+)
+def test_an_approval_in_the_queue_is_not_spent_on_a_policy_that_was_edited(view: PolicyView, reason: str) -> None:
+    queued = HELD.approving(DIGEST).queued("job-2").status(queue={"reason": "VolumeBusy", "message": "Waits."})
+    decision = decide(queued.view(), view, job("job-2").view(), [], "", NOW)
+    assert (decision.state, decision.delete_job) == (RunState.HELD, True)
+    back = queued.patched(run_status.status_after(queued.obj, queued.view(), decision, [], NOW))
+    assert [one["job"] for one in back.obj["status"]["attempts"]] == ["job-1"]
+    assert back.view().queue_reason == reason
+    assert changes(step(back, policy=dataclasses.replace(view, hold_for=timedelta()))) == {}, (
+        "it waits, and says so once"
+    )
+    assert changes(step(back)) == {"start_attempt": 2}
+    again = back.patched(run_status.queued_again(back.obj, back.view(), "job-2", NOW))
+    assert (again.view().state, again.view().queue_reason) == (RunState.QUEUED, "")
+
+
+def test_what_was_carried_out_in_part_does_not_go_back_to_wait() -> None:
+    tried = HELD.approving(DIGEST).attempt("job-2", startTime="2026-11-22T11:50:00Z", result="Failed", approved=DIGEST)
+    queued = tried.queued("job-3")
+    decision = decide(queued.view(), policy(mode="DryRun"), job("job-3").view(), [], "", NOW)
+    assert (decision.state, decision.reason) == (RunState.FAILED, "LessDryThanPolicy")
+
+
 def test_a_used_approval_starts_nothing() -> None:
     of = run().approving(DIGEST).held(ago(hours=1), DIGEST, approved=OTHER)
     assert step(of).start_attempt == 0

@@ -320,6 +320,7 @@ def some_runs(draw: st.DrawFn) -> RunBuilder:
                 made.backoff(since),
                 made.held(since, DIGEST),
                 made.held(since, DIGEST, approved=OTHER_DIGEST),
+                made.held(since, DIGEST).approving(DIGEST).queued("job-1"),
             ]
         )
     )
