@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Mapping
@@ -139,24 +140,29 @@ class Judge:
 
     def _sweep(self) -> None:
         """Remove expired plans, in a run that may write where they lie."""
-        if self._dry_run and self._what.report is None:
-            return
-        try:
-            with place.plans_directory(self._task, self._what, self._root, create=False) as directory:
-                gone = place.sweep(directory, self._task, self._what, self._now)
-        except FileNotFoundError:
-            return
-        except (OSError, CouldNotRun) as error:
-            log("warning", "expired plans could not be looked for", error=place.why_not(error))
-            return
-        if gone:
-            log("info", "removed expired plans", plans=gone)
+        for where in place.places(self._what):
+            if self._dry_run and where.report is None:
+                continue
+            try:
+                with place.plans_directory(self._task, where, self._root, create=False) as directory:
+                    gone = place.sweep(directory, self._task, where, self._now)
+            except FileNotFoundError:
+                continue
+            except (OSError, CouldNotRun) as error:
+                log("warning", "expired plans could not be looked for", error=place.why_not(error))
+                continue
+            if gone:
+                log("info", "removed expired plans", plans=gone)
 
     def forget_approved(self) -> None:
         """Remove the stored plan that was approved: it is carried out."""
         name = (self._what.approve or "").removeprefix("sha256:")
         try:
-            with place.plans_directory(self._task, self._what, self._root, create=False) as directory:
-                place.forget(directory, name)
+            for where in place.places(self._what):
+                with (
+                    contextlib.suppress(FileNotFoundError),
+                    place.plans_directory(self._task, where, self._root, create=False) as directory,
+                ):
+                    place.forget(directory, name)
         except (OSError, CouldNotRun) as error:
             self._tally.add_note(f"the plan was carried out, but its file could not be removed: {place.why_not(error)}")

@@ -224,6 +224,26 @@ def test_an_expired_plan_is_held_anew(logs: Path) -> None:
     assert "has expired: it was made at " in result.message
 
 
+def test_a_plan_that_was_held_before_there_was_a_report_volume_is_found(logs: Path, tmp_path: Path) -> None:
+    digest = held(logs)
+    reports = tmp_path / "reports"
+    reports.mkdir()
+    result = approve(logs, digest, report=reports)
+    assert (result.outcome, counters(result).removed) == ("Succeeded", 5)
+    assert plans(logs) == set()
+
+
+def test_expired_plans_go_from_the_volume_also_when_new_ones_lie_elsewhere(logs: Path, tmp_path: Path) -> None:
+    held(logs)
+    reports = tmp_path / "reports"
+    reports.mkdir()
+    nothing = rule(include=("none",))
+    assert carry_out(cleanup_task(logs, nothing, report=reports, mode="DryRun"), later=20).outcome == "Succeeded"
+    assert len(plans(logs)) == 1
+    assert carry_out(cleanup_task(logs, nothing, report=reports), later=20).outcome == "Succeeded"
+    assert plans(logs) == set()
+
+
 @pytest.mark.parametrize("days", [8, 100])
 def test_a_plan_that_was_approved_in_time_may_have_waited_since(logs: Path, days: int) -> None:
     digest = held(logs)

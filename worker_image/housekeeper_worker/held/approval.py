@@ -42,6 +42,19 @@ def approved(
     task: Task, what: Cleanup, root: VolumeRoot, plan: Plan, births: Births, *, file_system: str, now_ns: int
 ) -> Approval | Lost:
     """Look up the plan that `what.approve` names, and find which items of the fresh `plan` it approves."""
+    lost: Lost | None = None
+    for where in place.places(what):
+        found = _approved_at(task, where, root, plan, births, file_system=file_system, now_ns=now_ns)
+        if isinstance(found, Approval):
+            return found
+        lost = lost or found
+    assert lost is not None  # noqa: S101 there is always a place
+    return lost
+
+
+def _approved_at(
+    task: Task, what: Cleanup, root: VolumeRoot, plan: Plan, births: Births, *, file_system: str, now_ns: int
+) -> Approval | Lost:
     digest = (what.approve or "").removeprefix("sha256:")
     try:
         with place.plans_directory(task, what, root, create=False) as directory, place.opened(directory, digest) as one:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import os
 from collections.abc import Iterator
@@ -47,6 +48,11 @@ def plans_directory(task: Task, what: Cleanup, root: VolumeRoot, *, create: bool
             if os.fstat(fd).st_uid != os.geteuid():
                 raise PermissionError(errno.EPERM, "another user owns the directory with the plans")
             yield fd
+
+
+def places(what: Cleanup) -> tuple[Cleanup, ...]:
+    """The same clean-up for each place where its plans may lie: `spec.report` may be younger than a plan that waits."""
+    return (what,) if what.report is None else (what, dataclasses.replace(what, report=None))
 
 
 def shown_place(task: Task, what: Cleanup, name: str) -> str:
