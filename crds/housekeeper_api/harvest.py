@@ -49,6 +49,7 @@ def _restore(restore: result.Restoration) -> RestoreResult:
         directories_made=_count(restore.directories_made),
         errors=tuple(_text(error, 256) for error in _items(restore.errors)[:MAX_ERRORS]),
         error_count=_count(restore.error_count),
+        audit=_audit(restore.audit),
     )
 
 

@@ -305,6 +305,8 @@ class RestoreResult(StatusModel):
     """The first errors and conflicts, each with the path and what to do."""
     error_count: Count = 0
     """Number of all errors, without the conflicts."""
+    audit: Audit | None = None
+    """Where the audit is. Absent where there is none."""
 
 
 class RunResult(StatusModel):

@@ -113,7 +113,14 @@ def restore_task(
         mode=mode,
         time_zone=spec.time_zone,
         timeout_seconds=spec.timeout.seconds,
-        restore=task.Restore(root=names.TARGET_MOUNT, run=of, namespace=metadata.namespace, paths=paths),
+        restore=task.Restore(
+            root=names.TARGET_MOUNT,
+            run=of,
+            namespace=metadata.namespace,
+            paths=paths,
+            report=_report(policy),
+            report_keep_seconds=None if spec.report is None else spec.report.keep_for.seconds,
+        ),
     )
 
 

@@ -113,6 +113,7 @@ class Restoration:
     """At most 5, each at most 256 characters, each with the path and what to do; conflicts among them."""
     error_count: int = 0
     """All errors, conflicts not counted."""
+    audit: AuditReport | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -173,9 +174,9 @@ class Result:
                 message=str(data["message"]),
                 mode=str(data["mode"]),
                 duration_seconds=float(data["durationSeconds"]),
-                cleanup=None if cleanup is None else _cleanup(cleanup),
+                cleanup=None if cleanup is None else Cleanup(**_audited(Cleanup, cleanup)),
                 checks=None if checks is None else tuple(CheckReport(**_members(CheckReport, c)) for c in checks),
-                restore=None if restore is None else Restoration(**_members(Restoration, restore)),
+                restore=None if restore is None else Restoration(**_audited(Restoration, restore)),
                 truncated=bool(data.get("truncated", False)),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -218,11 +219,11 @@ def _members(wanted: Any, data: dict[str, Any]) -> dict[str, Any]:
     return members
 
 
-def _cleanup(data: dict[str, Any]) -> Cleanup:
-    members = _members(Cleanup, data)
+def _audited(wanted: Any, data: dict[str, Any]) -> dict[str, Any]:
+    members = _members(wanted, data)
     audit = members.pop("audit", None)
     known = isinstance(audit, dict) and "to" in audit
-    return Cleanup(**members, audit=AuditReport(**_members(AuditReport, audit)) if known else None)
+    return {**members, "audit": AuditReport(**_members(AuditReport, audit)) if known else None}
 
 
 def _short(notes: tuple[str, ...]) -> tuple[str, ...]:

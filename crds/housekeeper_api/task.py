@@ -193,6 +193,10 @@ class Restore:
     """Only quarantines of runs of this namespace; None: of any."""
     paths: tuple[str, ...] = ()
     """Globs over the path below the root; none: everything."""
+    report: str | None = None
+    """Directory of the report volume, absolute, where the audit goes; None: to the log. As of a clean-up."""
+    report_keep_seconds: float | None = None
+    """Age at which an audit file of the policy there is removed; None: never."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

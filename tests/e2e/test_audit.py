@@ -43,6 +43,22 @@ def test_the_audit_is_on_the_report_volume_and_has_the_head_of_the_status(site: 
     assert not path.exists(), "a file older than keepFor stayed"
 
 
+def test_a_restore_is_on_the_report_volume_too(site: Site, volume) -> None:
+    data, reports = volume(FILES, owner=65532), volume({})
+    report = {"persistentVolumeClaim": {"claimName": reports.claim}}
+    rules = [{"name": "old", "select": {"include": ["**"]}, "removeOlderThan": "30d", "action": "Quarantine"}]
+    site.cleanup_policy("logs", data.claim, mode="Enforce", report=report, rules=rules)
+    moved = site.run("moved", "CleanupPolicy", "logs")
+    assert cleanup_result(moved)["quarantined"] == 2, message(moved)
+    undo = site.run("undo", "CleanupPolicy", "logs", action="Restore", restoreOf="moved")
+    assert state(undo) == "Succeeded", message(undo)
+    told = undo["status"]["result"]["restore"]["audit"]
+    assert (told["to"], told["path"]) == ("File", f"{site.namespace}/logs/undo-a1.ndjson")
+    audit = Path(reports.path, told["path"]).read_bytes()
+    assert verdict_of(audit, told).state == "Whole"
+    assert events(audit) == ["start", "restore", "restored", "restored", "summary"]
+
+
 def test_without_a_report_volume_the_audit_is_in_the_log_of_the_pod(site: Site, volume) -> None:
     data = volume(FILES)
     site.cleanup_policy("logs", data.claim, mode="Enforce")

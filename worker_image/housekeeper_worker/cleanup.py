@@ -12,13 +12,13 @@ from json.encoder import encode_basestring_ascii
 
 from housekeeper_api.result import Result, as_dict
 from housekeeper_api.task import Cleanup, Task, TaskError
-from housekeeper_api.version import RELEASE
 from housekeeper_worker import report
 from housekeeper_worker.audit import Audit
+from housekeeper_worker.audit.destination import start_members
 from housekeeper_worker.crew.size import processes
 from housekeeper_worker.errors import AuditLost
 from housekeeper_worker.judgement import Judge
-from housekeeper_worker.logs import log, timestamp
+from housekeeper_worker.logs import log
 from housekeeper_worker.preparation import check_clock, check_marker, without_marker
 from housekeeper_worker.quarantine.acting import moving, purge
 from housekeeper_worker.relief import Relief
@@ -86,7 +86,7 @@ def clean(
         check_marker(root, what.expect_marker)
         judge = Judge(task, what, root, now_ns)
         log("info", "scanning", root=what.root, path=what.path, mode=task.mode, directoriesOpenedBy=root.method)
-        audit.event("start", **_start_members(task, now_ns), directoriesOpenedBy=root.method)
+        audit.event("start", **start_members(task, now_ns), directoriesOpenedBy=root.method)
         ages = [rule.remove_older_than for rule in what.rules]
         relief = (
             None if what.pressure is None else Relief(what.pressure, root, what.open_files, stop, audit, on_decision)
@@ -193,19 +193,6 @@ def clean(
         linksAndSpecialFiles=tally.others,
     )
     return _summarised(result, audit)
-
-
-def _start_members(task: Task, now_ns: int) -> dict[str, object]:
-    """What an audit needs to stand by itself."""
-    return {
-        "attempt": task.attempt,
-        "namespace": task.namespace,
-        "policy": task.policy,
-        "mode": task.mode,
-        "timeZone": task.time_zone,
-        "now": timestamp(now_ns),
-        "version": RELEASE,
-    }
 
 
 def _summarised(result: Result, audit: Audit) -> Result:

@@ -181,7 +181,7 @@ def restore(run: str | None, root: str, *, paths: list[str], dry_run: bool, as_j
         mode: Mode = "DryRun" if dry_run else "Enforce"
         task = Task(policy_file.RUN_NAME, "", "", 1, mode, "Etc/UTC", _RESTORE_SECONDS, restore=what)
         with appended_audit(audit, task.run) as written, stopping_on_signals(task.timeout_seconds) as stop:
-            result = restoring.restore(task, what, stop=stop, audit=written)
+            result = restoring.restore(task, what, now_ns=time.time_ns(), stop=stop, audit=written)
         if as_json:
             cli_output.print_result_json(result)
         else:

@@ -70,11 +70,12 @@ def perform(task: Task, stop: Stop) -> Result:
         with opened_audit(task, task.cleanup, now_ns) as audit:
             return clean(task, task.cleanup, now_ns=now_ns, stop=stop, audit=audit)
     if task.restore is not None:
-        from housekeeper_worker.audit.destination import logged_audit  # noqa: PLC0415
+        from housekeeper_worker.audit.destination import opened_audit  # noqa: PLC0415
         from housekeeper_worker.restore import restore  # noqa: PLC0415
 
-        with logged_audit(task.run) as audit:
-            return restore(task, task.restore, stop=stop, audit=audit)
+        now_ns = time.time_ns()
+        with opened_audit(task, task.restore, now_ns) as audit:
+            return restore(task, task.restore, now_ns=now_ns, stop=stop, audit=audit)
     if task.health is not None:
         from housekeeper_worker.health import examine  # noqa: PLC0415 - psutil is half of a cold start
 

@@ -225,7 +225,9 @@ def with_notes(result: Result, notes: Sequence[str]) -> Result:
 
 
 def with_audit(result: Result, audit: AuditReport | None) -> Result:
-    """`result` of a clean-up with the place and the head of its audit."""
+    """`result` of a clean-up or restore with the place and the head of its audit."""
+    if result.restore is not None:
+        return dataclasses.replace(result, restore=dataclasses.replace(result.restore, audit=audit))
     if result.cleanup is None:
         return result
     return dataclasses.replace(result, cleanup=dataclasses.replace(result.cleanup, audit=audit))

@@ -13,6 +13,7 @@ from housekeeper_api.result import Outcome, Restoration, Result, as_dict
 from housekeeper_api.task import Restore, Task
 from housekeeper_worker import report
 from housekeeper_worker.audit import Audit
+from housekeeper_worker.audit.destination import start_members
 from housekeeper_worker.errors import AuditLost, CouldNotRun
 from housekeeper_worker.logs import log, timestamp
 from housekeeper_worker.quarantine.manifest import Damaged
@@ -45,8 +46,10 @@ class Restorable(NamedTuple):
     contents: Contents
 
 
-def restore(task: Task, what: Restore, *, stop: Stop, audit: Audit, prefer_fallback: bool = False) -> Result:
-    """Carry out the restore `what` of `task`. In a dry run nothing is opened for writing.
+def restore(
+    task: Task, what: Restore, *, now_ns: int, stop: Stop, audit: Audit, prefer_fallback: bool = False
+) -> Result:
+    """Carry out the restore `what` of `task`, which begins at `now_ns`. In a dry run nothing is opened for writing.
 
     Raises `TaskError` and `CouldNotRun` before anything was touched.
     """
@@ -63,7 +66,7 @@ def restore(task: Task, what: Restore, *, stop: Stop, audit: Audit, prefer_fallb
             stop=stop,
             on_wait=lambda: log("info", "another worker is at this volume: waiting", root=what.root),
         )
-        audit.event("start", mode=task.mode, restoreOf=what.run, directoriesOpenedBy=root.method)
+        audit.event("start", **start_members(task, now_ns), restoreOf=what.run, directoriesOpenedBy=root.method)
         restoring = Restoring(root, wanted, tally, audit, stop, dry_run=dry_run)
         try:
             if stop.reason is None:
@@ -96,8 +99,8 @@ def restore(task: Task, what: Restore, *, stop: Stop, audit: Audit, prefer_fallb
     try:
         audit.event("summary", result=as_dict(result))
     except AuditLost as error:
-        return report.failure_of(result, str(error))
-    return result
+        result = report.failure_of(result, str(error))
+    return report.with_audit(result, audit.report())
 
 
 def _restore(root: VolumeRoot, what: Restore, restoring: Restoring) -> None:

@@ -135,9 +135,17 @@ def test_what_a_worker_says_arrives_whole() -> None:
 
 def test_a_restore_arrives_whole() -> None:
     restore = Restoration(
-        restored=9, bytes_restored=8, conflicts=1, directories_made=2, errors=("a: in the way",), error_count=3
+        restored=9,
+        bytes_restored=8,
+        conflicts=1,
+        directories_made=2,
+        errors=("a: in the way",),
+        error_count=3,
+        audit=AuditReport("File", "shop/exports/undo-a1.ndjson", lines=12, head="0" * 64),
     )
-    status = run_result(Result(outcome="Succeeded", message="m", mode="Enforce", duration_seconds=1, restore=restore))
+    told = Result(outcome="Succeeded", message="m", mode="Enforce", duration_seconds=1, restore=restore)
+    assert Result.from_json(told.to_json()) == told
+    status = run_result(told)
     assert status is not None
     assert status.to_object() == {
         "restore": {
@@ -147,6 +155,14 @@ def test_a_restore_arrives_whole() -> None:
             "directoriesMade": 2,
             "errors": ["a: in the way"],
             "errorCount": 3,
+            "audit": {
+                "to": "File",
+                "path": "shop/exports/undo-a1.ndjson",
+                "lines": 12,
+                "head": "0" * 64,
+                "complete": True,
+                "unrecorded": 0,
+            },
         }
     }
 

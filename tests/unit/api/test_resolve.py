@@ -241,6 +241,13 @@ def test_the_task_of_a_restore_has_the_volume_and_the_run() -> None:
     task = restore_task(
         policy, run="undo", attempt=1, mode="Enforce", of="clp-full-policy-29000000", paths=("**/*.tar",)
     )
-    assert task.restore == Restore("/volumes/target", "clp-full-policy-29000000", "backups", ("**/*.tar",))
+    assert task.restore == Restore(
+        "/volumes/target",
+        "clp-full-policy-29000000",
+        "backups",
+        ("**/*.tar",),
+        report="/report/housekeeper",
+        report_keep_seconds=315360000.0,
+    )
     assert (task.cleanup, task.timeout_seconds) == (None, 604800.0)
     assert Task.from_json(task.to_json()) == task

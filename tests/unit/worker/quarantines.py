@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def put_back(
     what = Restore(str(root), run, namespace, paths)
     task = Task("undo", "default", "policy", attempt, "DryRun" if dry else "Enforce", "Etc/UTC", 60, restore=what)
     audit = Audit(audit_fd, task.run)
-    return restore(task, what, stop=stop or Stop(), audit=audit, prefer_fallback=prefer_fallback)
+    return restore(task, what, now_ns=time.time_ns(), stop=stop or Stop(), audit=audit, prefer_fallback=prefer_fallback)
 
 
 def at_place(root: Path) -> set[bytes]:

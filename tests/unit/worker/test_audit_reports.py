@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from housekeeper_api.result import AuditReport, Result
-from housekeeper_api.task import Task, TaskError
+from housekeeper_api.task import Restore, Task, TaskError
 from housekeeper_worker.audit import Audit
 from housekeeper_worker.audit.destination import opened_audit
 from housekeeper_worker.audit.verify import verify
@@ -22,7 +22,8 @@ from housekeeper_worker.cleanup import clean
 from housekeeper_worker.errors import CouldNotRun
 from housekeeper_worker.main import perform
 from housekeeper_worker.stop import Stop
-from tests.unit.worker.builders import DAY, OLD, as_user, cleanup_task, write
+from tests.unit.worker.builders import DAY, OLD, as_user, carry_out, cleanup_task, write
+from tests.unit.worker.quarantines import quarantine_task
 from tests.unit.worker.scenarios import scene
 
 
@@ -92,6 +93,37 @@ def test_each_attempt_has_a_file_that_stands_by_itself(volume: Path, reports: Pa
     assert (verdict.state, verdict.lines) == ("Whole", audit.lines)
     assert path.stat().st_mode & 0o777 == 0o440
     assert (reports / "default").stat().st_mode & 0o7777 == 0o1777
+
+
+def test_a_restore_has_its_file_too(volume: Path, reports: Path) -> None:
+    write(volume / "old", days=OLD)
+    carry_out(quarantine_task(volume, run="wet"))
+    what = Restore(str(volume), "wet", "default", report=str(reports), report_keep_seconds=86_400.0)
+    task = Task("undo", "default", "policy", 2, "Enforce", "Etc/UTC", 60, restore=what)
+    reports.mkdir()
+    result = perform(task, Stop())
+    assert result.restore is not None
+    assert result.restore.audit is not None
+    audit = result.restore.audit
+    assert (audit.to, audit.path, audit.complete) == ("File", "default/policy/undo-a2.ndjson", True)
+    path = reports / audit.path
+    assert events(path) == ["start", "restore", "restored", "summary"]
+    wanted = {"run": "undo", "attempt": 2, "namespace": "default", "policy": "policy", "restoreOf": "wet"}
+    assert wanted.items() <= lines(path)[0].items()
+    assert lines(path)[0]["now"]
+    with open(path, "rb") as file:
+        assert verify(file, audit.head).state == "Whole"
+    assert path.stat().st_mode & 0o777 == 0o440
+
+
+def test_without_a_report_volume_a_restore_says_that_its_audit_is_in_the_log(volume: Path) -> None:
+    write(volume / "old", days=OLD)
+    carry_out(quarantine_task(volume, run="wet"))
+    what = Restore(str(volume), "wet", "default")
+    result = perform(Task("undo", "default", "policy", 1, "Enforce", "Etc/UTC", 60, restore=what), Stop())
+    assert result.restore is not None
+    assert result.restore.audit is not None
+    assert (result.restore.audit.to, len(result.restore.audit.head)) == ("Log", 64)
 
 
 def test_a_directory_below_the_volume_is_made(volume: Path, reports: Path) -> None:

@@ -8,19 +8,20 @@ import stat
 from collections.abc import Iterator
 from typing import Final
 
-from housekeeper_api.task import Cleanup, Task
+from housekeeper_api.task import Cleanup, Restore, Task
+from housekeeper_api.version import RELEASE
 from housekeeper_worker.audit import reports
 from housekeeper_worker.audit.tail import read_tail
 from housekeeper_worker.audit.writer import LOG_BYTES, Audit
 from housekeeper_worker.errors import AuditLost, CouldNotRun
-from housekeeper_worker.logs import log
+from housekeeper_worker.logs import log, timestamp
 
 _STDOUT: Final = 1
 _STDERR: Final = 2
 
 
 @contextlib.contextmanager
-def opened_audit(task: Task, what: Cleanup, now_ns: int) -> Iterator[Audit]:
+def opened_audit(task: Task, what: Cleanup | Restore, now_ns: int) -> Iterator[Audit]:
     """The audit of an attempt in a pod, closed afterwards, with its ending. Raises `CouldNotRun` and `AuditLost`."""
     if what.report is None:
         with logged_audit(task.run) as audit:
@@ -36,6 +37,19 @@ def opened_audit(task: Task, what: Cleanup, now_ns: int) -> Iterator[Audit]:
             yield audit
         if audit.on:
             reports.seal(opened.fd)
+
+
+def start_members(task: Task, now_ns: int) -> dict[str, object]:
+    """What the first line says, so that an audit stands by itself."""
+    return {
+        "attempt": task.attempt,
+        "namespace": task.namespace,
+        "policy": task.policy,
+        "mode": task.mode,
+        "timeZone": task.time_zone,
+        "now": timestamp(now_ns),
+        "version": RELEASE,
+    }
 
 
 @contextlib.contextmanager
