@@ -298,3 +298,5 @@ def test_a_worker_has_scratch_beside_its_read_only_root(site: Site, volume, oper
         assert state(run) == "Succeeded", message(run)
         pod = site.get("Pod", run["status"]["attempts"][0]["pods"][0]["name"])
     assert {"name": "scratch", "emptyDir": {"sizeLimit": "64Mi"}} in pod["spec"]["volumes"]
+    limit = {"name": "HOUSEKEEPER_SCRATCH_LIMIT", "value": str(64 << 20)}
+    assert pod["spec"]["containers"][0]["env"] == [limit]

@@ -7,26 +7,35 @@ little memory never gets there, so that small runs need no such place.
 from __future__ import annotations
 
 import errno
+import itertools
+import mmap
 import os
 from typing import Final
 
+from housekeeper_api.names import SCRATCH_LIMIT
 from housekeeper_worker.errors import CouldNotRun
 
 VARIABLE: Final = "HOUSEKEEPER_SCRATCH"
 _USUAL: Final = "/scratch"
 _IN_MEMORY: Final = 1 << 20
+_STORES: Final = 64
+_USED: Final = memoryview(mmap.mmap(-1, 8 * _STORES)).cast("Q")
+"""Bytes in the file of each store, which all processes of a worker see: together they have one limit."""
+_numbers: Final = itertools.count()
 
 
 class Scratch:
     """Bytes that are appended and read again. Raises `CouldNotRun` where there is no room for them."""
 
-    __slots__ = ("_fd", "_tail", "_written")
+    __slots__ = ("_fd", "_place", "_tail", "_written")
 
     def __init__(self) -> None:
         self._fd = -1
         self._tail = bytearray()
         """What is not in the file yet."""
         self._written = 0
+        self._place = next(_numbers) % _STORES
+        """Of its bytes in `_USED`."""
 
     def append(self, data: bytes) -> int:
         """Keep `data`. Returns where it is."""
@@ -59,12 +68,19 @@ class Scratch:
 
     def flush(self) -> None:
         """Write out what is in memory."""
+        limit = _limit()
+        if limit is not None and sum(_USED) + len(self._tail) > limit:
+            raise CouldNotRun(
+                f"the plan does not fit into the {limit} bytes of scratch that {SCRATCH_LIMIT} allows (the chart's "
+                "worker.scratchSize): raise that, or let the policy select less. Nothing was removed"
+            )
         self.open()
         data = memoryview(self._tail)
         try:
             while data:
                 count = os.write(self._fd, data)
                 self._written += count
+                _USED[self._place] = self._written
                 data = data[count:]
         except OSError as error:
             raise CouldNotRun(_no_room(directory(), error)) from error
@@ -75,9 +91,17 @@ class Scratch:
     def close(self) -> None:
         """Give the room back."""
         self._tail = bytearray()
+        _USED[self._place] = 0
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _limit() -> int | None:
+    text = os.environ.get(SCRATCH_LIMIT, "")
+    if text and not text.isdecimal():
+        raise CouldNotRun(f"{SCRATCH_LIMIT} is {text!r}: write a number of bytes, or nothing")
+    return int(text) if text else None
 
 
 def directory() -> str:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from housekeeper_api import names
+from housekeeper_api.quantities import parse_quantity
 
 Object = dict[str, Any]
 
@@ -89,6 +90,7 @@ def build_pod_template(
                 "name": names.CONTAINER,
                 "image": image.image,
                 "imagePullPolicy": image.pull_policy,
+                **({"env": [_scratch_limit(image.scratch_size)]} if scratch and image.scratch_size else {}),
                 "resources": options.get("resources") or DEFAULT_RESOURCES[kind],
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
@@ -160,6 +162,11 @@ def _mount(mount: Mount) -> Object:
 
 def _scratch(size: str) -> Object:
     return {"name": names.SCRATCH_VOLUME, "emptyDir": {"sizeLimit": size} if size else {}}
+
+
+def _scratch_limit(size: str) -> Object:
+    # The kubelet measures the directory as `du` does, and what lies there has no name. So the worker counts by itself.
+    return {"name": names.SCRATCH_LIMIT, "value": str(int(parse_quantity(size)))}
 
 
 def _volume(mount: Mount) -> Object:

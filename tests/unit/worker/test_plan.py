@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import random
 import tracemalloc
 from array import array
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from housekeeper_worker.errors import CouldNotRun
 from housekeeper_worker.retention.plan import Cause, Plan
 from housekeeper_worker.retention.records import Records
 from housekeeper_worker.scratch import Scratch
@@ -151,3 +153,39 @@ def test_a_plan_takes_memory_by_the_directory_and_not_by_the_file(
         assert size / len(plan) < 10
         assert plan.records(plan.parts[0]).names == records.names
         assert not list(tmp_path.iterdir()), "scratch has no name, so nothing of it can be left"
+
+
+def test_all_stores_of_a_worker_have_one_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOUSEKEEPER_SCRATCH", str(tmp_path))
+    monkeypatch.setenv("HOUSEKEEPER_SCRATCH_LIMIT", str(3 << 20))
+    block = b"x" * (1 << 20)
+    with contextlib.closing(Scratch()) as here, contextlib.closing(Scratch()) as there:
+        here.append(block)
+        here.flush()
+        there.open()
+        child = os.fork()
+        if child == 0:
+            there.append(block)
+            there.flush()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        there.written_by_another(len(block))
+        here.append(block[1:])
+        here.flush()
+        here.append(b"xx")
+        with pytest.raises(CouldNotRun, match="HOUSEKEEPER_SCRATCH_LIMIT"):
+            here.flush()
+        there.close()
+        here.flush()
+
+
+@pytest.mark.parametrize("limit", ["", "1Gi"])
+def test_a_limit_of_scratch_is_a_number_of_bytes(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setenv("HOUSEKEEPER_SCRATCH_LIMIT", limit)
+    with contextlib.closing(Scratch()) as scratch:
+        scratch.append(b"x")
+        if limit:
+            with pytest.raises(CouldNotRun, match="number of bytes"):
+                scratch.flush()
+        else:
+            scratch.flush()

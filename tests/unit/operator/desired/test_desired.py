@@ -123,6 +123,8 @@ def test_a_cleaner_has_scratch_of_a_limited_size_and_a_check_has_none(policy: Po
     limited = dataclasses.replace(IMAGE, scratch_size="2Gi")
     spec = policy.template("DryRun", limited)["spec"]
     assert {"name": "scratch", "emptyDir": {"sizeLimit": "2Gi"}} in spec["volumes"]
+    assert spec["containers"][0]["env"] == [{"name": "HOUSEKEEPER_SCRATCH_LIMIT", "value": str(2 << 30)}]
+    assert all("env" not in one.template("DryRun", IMAGE)["spec"]["containers"][0] for one in (policy, check))
     assert {"name": "scratch", "mountPath": "/scratch"} in spec["containers"][0]["volumeMounts"]
     assert {"name": "scratch", "emptyDir": {}} in policy.template("DryRun", IMAGE)["spec"]["volumes"]
     assert all(volume["name"] != "scratch" for volume in check.template("DryRun", limited)["spec"]["volumes"])
