@@ -79,6 +79,7 @@ def _cleanup(cleanup: result.Cleanup) -> CleanupResult:
         purged=_count(cleanup.purged),
         bytes_purged=_count(cleanup.bytes_purged),
         audit=_audit(cleanup.audit),
+        now=_time(cleanup.now),
     )
 
 

@@ -271,6 +271,8 @@ class CleanupResult(StatusModel):
     """Some of the decisions."""
     audit: Audit | None = None
     """Where the audit is. Absent where there is none."""
+    now: Timestamp | None = None
+    """The worker's clock when it began, by which all ages were taken. Ages in an audit or a plan count from it."""
     quarantined: Count = 0
     """Items (files, and directories that are one) moved into the quarantine; they are not in `removed`."""
     bytes_quarantined: Count = 0

@@ -91,6 +91,8 @@ class Cleanup:
     """Allocated bytes of them, which are not free yet. A hard-linked file counts once."""
     restorable_until: str | None = None
     """RFC 3339: until then at least what was quarantined can be restored. None if nothing was."""
+    now: str | None = None
+    """RFC 3339: the clock reading that all ages were taken by."""
     purged: int = 0
     """Items that went for good, because they were in quarantine long enough. They are not in `removed`."""
     bytes_purged: int = 0

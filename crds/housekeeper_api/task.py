@@ -132,7 +132,7 @@ class PastRun:
     """The numbers of a concluded run of the same policy at the same target, a dry run or not."""
 
     time_ns: int
-    """Its `now`, ns since 1970."""
+    """Its `now`, ns since 1970, to the second or better."""
     scanned: int
     matched: int
     planned: int

@@ -18,7 +18,7 @@ from housekeeper_worker.audit.destination import start_members
 from housekeeper_worker.crew.size import processes
 from housekeeper_worker.errors import AuditLost
 from housekeeper_worker.judgement import Judge
-from housekeeper_worker.logs import log
+from housekeeper_worker.logs import log, timestamp
 from housekeeper_worker.preparation import check_clock, check_marker, without_marker
 from housekeeper_worker.quarantine.acting import moving, purge
 from housekeeper_worker.relief import Relief
@@ -182,7 +182,13 @@ def clean(
             waited=waited or 0.0,
         )
     result = report.cleanup_result(
-        tally, outcome=outcome, message=message, mode=task.mode, seconds=time.monotonic() - began, digest=digest
+        tally,
+        outcome=outcome,
+        message=message,
+        mode=task.mode,
+        seconds=time.monotonic() - began,
+        digest=digest,
+        now=f"{timestamp(now_ns)[:19]}Z",
     )
     log(
         "info",

@@ -8,6 +8,7 @@ import os
 import re
 import stat as modes
 from collections.abc import Sequence
+from typing import Final
 
 from housekeeper_api.task import Cleanup, PastRun
 from housekeeper_worker.errors import CouldNotRun
@@ -17,11 +18,14 @@ from housekeeper_worker.volume.ownership import unreadable
 from housekeeper_worker.volume.root import VolumeRoot
 from housekeeper_worker.volume.start import start_path
 
+_ASTRAY: Final = 60_000_000_000
+"""By how much, ns, the clocks of two nodes may differ: no rule cares for so little."""
+
 
 def check_clock(past: Sequence[PastRun] | None, now_ns: int) -> None:
-    """Raises `CouldNotRun` where a past run was later than now: no age can be believed then."""
+    """Raises `CouldNotRun` where a past run was a minute later than now: no age can be believed then."""
     last = max((run.time_ns for run in past or ()), default=0)
-    if last > now_ns:
+    if last > now_ns + _ASTRAY:
         behind = (last - now_ns) / 1_000_000_000
         raise CouldNotRun(
             f"the clock says {timestamp(now_ns)}, {behind:.0f} s before the last run ({timestamp(last)}): "

@@ -137,8 +137,10 @@ def path_advice(tally: Tally, path: str) -> str:
     return ""
 
 
-def cleanup_result(tally: Tally, *, outcome: Outcome, message: str, mode: str, seconds: float, digest: str) -> Result:
-    """The result of a clean-up."""
+def cleanup_result(
+    tally: Tally, *, outcome: Outcome, message: str, mode: str, seconds: float, digest: str, now: str
+) -> Result:
+    """The result of a clean-up. `now`: RFC 3339."""
     return Result(
         outcome=outcome,
         message=message,
@@ -164,6 +166,7 @@ def cleanup_result(tally: Tally, *, outcome: Outcome, message: str, mode: str, s
             quarantined=tally.quarantined,
             bytes_quarantined=tally.bytes_quarantined,
             restorable_until=tally.restorable_until,
+            now=now,
             purged=tally.purged,
             bytes_purged=tally.bytes_purged,
         ),

@@ -43,7 +43,7 @@ class RecentRun(StatusModel):
     """Numbers of one concluded run, which the brakes compare the next plan with."""
 
     time: Timestamp
-    """When it ended."""
+    """Its clock, by which it took all ages. A later run whose clock is over a minute behind this does not begin."""
     scanned: Count
     """Files seen."""
     matched: Count

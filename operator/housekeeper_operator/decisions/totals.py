@@ -7,12 +7,13 @@ itself (`recordedRuns`), written by the same patch as the totals, so that a cras
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Final
 
 from housekeeper_api.conditions import GOOD_STATES, RunState
 from housekeeper_api.fields.status import MAX_RECENT_RUNS
 from housekeeper_api.quantities import format_bytes
-from housekeeper_operator.decisions.views import Object, RunView, format_time
+from housekeeper_operator.decisions.views import Object, RunView, format_time, parse_time
 
 RING: Final = 64
 """How many uids of counted runs the status remembers."""
@@ -113,9 +114,16 @@ def _recent(status: Object, view: RunView, run: Object) -> Object:
     if view.state not in GOOD_STATES or not cleanup or not target:
         return {}
     numbers: Object = {member: int(cleanup.get(member, 0)) for member in ("scanned", "matched", "planned", "removed")}
-    item = {"time": format_time(view.admitted or view.completed or view.created), **numbers}
+    item = {"time": format_time(_clock_of(view, cleanup)), **numbers}
     before = list(status.get("recentRuns") or ()) if status.get("recentTarget") == target else []
     return {"recentTarget": target, "recentRuns": [item, *before][:MAX_RECENT_RUNS]}
+
+
+def _clock_of(view: RunView, cleanup: Object) -> datetime:
+    """By which a run took all ages. The kubelet's clock says when its worker was there: what lies outside is not true,
+    and a message that others can write must not stop later runs."""
+    now = parse_time(cleanup.get("now")) or view.admitted or view.completed or view.created
+    return min(max(now, view.started or now), view.completed or now)
 
 
 def _later(this: str, other: str | None) -> str:

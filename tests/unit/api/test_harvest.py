@@ -93,6 +93,7 @@ def test_what_a_worker_says_arrives_whole() -> None:
         restorable_until="2026-11-29T03:00:00Z",
         purged=3,
         bytes_purged=2,
+        now="2026-11-22T03:00:07Z",
     )
     result = Result(outcome="Succeeded", message="m", mode="Enforce", duration_seconds=1.5, cleanup=cleanup)
     status = run_result(result)
@@ -129,6 +130,7 @@ def test_what_a_worker_says_arrives_whole() -> None:
             "restorableUntil": "2026-11-29T03:00:00Z",
             "purged": 3,
             "bytesPurged": 2,
+            "now": "2026-11-22T03:00:07Z",
         }
     }
 

@@ -38,7 +38,7 @@ def numbers(result: Result) -> dict[str, Any]:
     So may the audit: its lines have times, and come in other blocks.
     """
     told = dataclasses.asdict(counters(result))
-    del told["sample"], told["freed_on_disk"], told["plan_digest"], told["audit"]
+    del told["sample"], told["freed_on_disk"], told["plan_digest"], told["audit"], told["now"]
     return {**told, "outcome": result.outcome}
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -83,6 +84,31 @@ def test_the_numbers_of_the_last_ten_runs_are_kept_newest_first() -> None:
     assert [item["planned"] for item in status["recentRuns"]] == list(range(11, 1, -1))
     newest = {"time": format_time(ago(minutes=79)), "scanned": 100, "matched": 50, "planned": 11, "removed": 7}
     assert status["recentRuns"][0] == newest
+
+
+@pytest.mark.parametrize(
+    ("now", "minutes"),
+    [
+        (ago(minutes=4), 4),
+        (None, 9),
+        (ago(days=999), 5),
+        (ago(days=-999), 3),
+    ],
+    ids=["the worker's", "none told", "before it was there", "after it was gone"],
+)
+def test_the_next_run_is_compared_with_the_clock_of_the_worker(now: datetime | None, minutes: int) -> None:
+    told = CLEANUP if now is None else {**CLEANUP, "now": format_time(now)}
+    of = run().attempt("job-1", startTime=format_time(ago(minutes=9)))
+    started = format_time(ago(minutes=9 if now is None else 5))
+    of = of.ended(
+        RunState.SUCCEEDED,
+        ago(minutes=3),
+        mode="Enforce",
+        target="backups",
+        startTime=started,
+        result={"cleanup": told},
+    )
+    assert counted({}, of)["recentRuns"][0]["time"] == format_time(ago(minutes=minutes))
 
 
 @pytest.mark.parametrize("state", sorted(TERMINAL_STATES - GOOD_STATES))
