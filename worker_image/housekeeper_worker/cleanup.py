@@ -40,6 +40,8 @@ from housekeeper_worker.volume.root import VolumeRoot
 from housekeeper_worker.volume.start import check_start, start_path
 
 _SECOND = 1_000_000_000
+_DONE = frozenset({"Succeeded", "PartiallySucceeded"})
+"""Outcomes that no further attempt follows."""
 
 
 def clean(
@@ -116,6 +118,7 @@ def clean(
         survey.run(start)
         digest = ""
         held = lost = None
+        approved = False
         complete = stop.reason is None and not tally.stopped_by_fault
         if relief is not None:
             plan = relief.narrow(plan, tally, together, complete=complete)
@@ -158,8 +161,6 @@ def clean(
                 else:
                     with act:
                         removal.carry_out()
-                    if approved and stop.reason is None and not tally.stopped_by_fault:
-                        judge.forget_approved()
                     purge(task, what, root, act.name, now_ns, tally, audit, stop)
                 if relief is not None:
                     relief.conclude(tally, planned=len(plan), dry_run=dry_run)
@@ -181,24 +182,28 @@ def clean(
             advice=advice or report.path_advice(tally, what.path),
             waited=waited or 0.0,
         )
-    result = report.cleanup_result(
-        tally,
-        outcome=outcome,
-        message=message,
-        mode=task.mode,
-        seconds=time.monotonic() - began,
-        digest=digest,
-        now=f"{timestamp(now_ns)[:19]}Z",
-    )
-    log(
-        "info",
-        message,
-        outcome=outcome,
-        directories=tally.directories,
-        mountsNotEntered=tally.mounts,
-        linksAndSpecialFiles=tally.others,
-    )
-    return _summarised(result, audit)
+        result = report.cleanup_result(
+            tally,
+            outcome=outcome,
+            message=message,
+            mode=task.mode,
+            seconds=time.monotonic() - began,
+            digest=digest,
+            now=f"{timestamp(now_ns)[:19]}Z",
+        )
+        log(
+            "info",
+            message,
+            outcome=outcome,
+            directories=tally.directories,
+            mountsNotEntered=tally.mounts,
+            linksAndSpecialFiles=tally.others,
+        )
+        result = _summarised(result, audit)
+        if approved and not dry_run and result.outcome in _DONE:
+            # Last of all: a worker that is killed before can go on with it.
+            judge.forget_approved()
+    return result
 
 
 def _summarised(result: Result, audit: Audit) -> Result:

@@ -66,6 +66,9 @@ class Judge:
                 clauses.append(f"the approved plan {found.why}; this is another")
             else:
                 tally.add_note(f"the approved plan {found.why}; nothing is left to do")
+                if self._task.attempt > 1:
+                    # An earlier attempt may have ended with all of it done, and without a word.
+                    return Judgement(plan, what.approve, None, approved=True)
         numbers = brakes.Numbers(tally.scanned, tally.matched, tally.planned, tally.planned_bytes)
         clauses += brakes.tripped(what.brakes, numbers, what.state)
         clauses += brakes.emptying((what.rules[number].name, one) for number, one in together.items())
@@ -165,4 +168,4 @@ class Judge:
                 ):
                     place.forget(directory, name)
         except (OSError, CouldNotRun) as error:
-            self._tally.add_note(f"the plan was carried out, but its file could not be removed: {place.why_not(error)}")
+            log("warning", "the plan was carried out, but its file could not be removed", error=place.why_not(error))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,11 @@ from hypothesis import strategies as st
 
 from housekeeper_api.result import Cleanup, Result
 from housekeeper_api.task import Keep, PastRun, Rule, TaskError
+from housekeeper_worker.audit import Audit
+from housekeeper_worker.cleanup import clean
+from housekeeper_worker.stop import Stop
 from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, files_below, rule, users_files, write
+from tests.unit.worker.quarantines import quarantine_task
 
 UID = 65532
 
@@ -209,6 +215,46 @@ def test_an_approved_plan_that_is_not_there_and_nothing_to_do_is_done(volume: Pa
     result = carry_out(cleanup_task(volume, approve="sha256:" + "0" * 64))
     assert result.outcome == "Succeeded"
     assert "nothing is left to do" in " ".join(counters(result).notes)
+
+
+def test_an_attempt_that_follows_one_that_did_all_of_it_is_done(logs: Path) -> None:
+    digest = held(logs)
+    os.unlink(logs / "young")
+    approve(logs, digest)
+    state = (PastRun(1, 500, 500, 10, 10),)  # an empty volume trips a brake
+    task = cleanup_task(logs, state=state, approve=digest)
+    assert carry_out(task).outcome == "Held"
+    again = carry_out(dataclasses.replace(task, attempt=2))
+    assert (again.outcome, counters(again).plan_digest) == ("Succeeded", digest)
+
+
+class KilledAtPurge(Audit):
+    """The audit of a worker that is killed when it begins to purge."""
+
+    def event(self, name: str, **members: object) -> None:
+        if name == "purge":
+            os.kill(os.getpid(), 9)
+        super().event(name, **members)
+
+
+def test_a_worker_that_is_killed_while_it_purges_leaves_the_plan_to_go_on_with(logs: Path) -> None:
+    second = 1 / 86_400
+    write(logs / "purged", days=OLD)
+    carry_out(quarantine_task(logs, rule(include=("purged",), action="Quarantine"), days=second))
+    digest = counters(carry_out(quarantine_task(logs, rule(), max_items=0, days=second))).plan_digest
+    task = quarantine_task(logs, rule(), max_items=0, approve=digest, days=second)
+    assert task.cleanup is not None
+    child = os.fork()
+    if child == 0:
+        audit = KilledAtPurge(None, task.run)
+        clean(task, task.cleanup, now_ns=time.time_ns() + 5 * 10**9, stop=Stop(), audit=audit)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 9
+    assert users_files(logs) == {b"young"}
+    write(logs / "new", days=OLD)
+    again = carry_out(dataclasses.replace(task, attempt=2))
+    assert (again.outcome, counters(again).removed, counters(again).skipped) == ("Succeeded", 0, {"notApproved": 1})
+    assert not (logs / f".housekeeper/plans/{digest[7:]}.plan").exists()
 
 
 @pytest.mark.parametrize("digest", ["", "sha256:", "sha256:" + "g" * 64, "0" * 64, "sha256:../" + "0" * 61])
