@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import typing
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from housekeeper_api import result
 from housekeeper_api.fields.status import CheckStatus
@@ -29,11 +29,17 @@ from housekeeper_api.maintenance_run import (
 )
 from housekeeper_api.quantities import format_bytes
 
+LONGEST_KEPT: Final = dt.timedelta(days=3650)
+"""The longest `quarantine.keepFor`. A record stays while its quarantine can be restored: no message pins it longer."""
 
-def run_result(harvested: result.Result) -> RunResult | None:
-    """`status.result` for what a worker reported; None if it reported no clean-up, no checks and no restore."""
+
+def run_result(harvested: result.Result, ended: dt.datetime) -> RunResult | None:
+    """`status.result` for what a worker reported; None if it reported no clean-up, no checks and no restore.
+
+    `ended`: when it ended, by somebody else's word.
+    """
     if harvested.cleanup is not None:
-        return RunResult(cleanup=_cleanup(harvested.cleanup))
+        return RunResult(cleanup=_cleanup(harvested.cleanup, ended))
     if harvested.checks is not None:
         return RunResult(health=HealthResult(checks=tuple(_checks(harvested.checks))))
     if harvested.restore is not None:
@@ -53,7 +59,8 @@ def _restore(restore: result.Restoration) -> RestoreResult:
     )
 
 
-def _cleanup(cleanup: result.Cleanup) -> CleanupResult:
+def _cleanup(cleanup: result.Cleanup, ended: dt.datetime) -> CleanupResult:
+    until = _time(cleanup.restorable_until)
     freed: Any = cleanup.freed_on_disk
     return CleanupResult(
         scanned=_count(cleanup.scanned),
@@ -75,7 +82,7 @@ def _cleanup(cleanup: result.Cleanup) -> CleanupResult:
         sample=tuple(_decisions(cleanup.sample))[:MAX_SAMPLE],
         quarantined=_count(cleanup.quarantined),
         bytes_quarantined=_count(cleanup.bytes_quarantined),
-        restorable_until=_time(cleanup.restorable_until),
+        restorable_until=None if until is None else min(until, ended + LONGEST_KEPT),
         purged=_count(cleanup.purged),
         bytes_purged=_count(cleanup.bytes_purged),
         audit=_audit(cleanup.audit),

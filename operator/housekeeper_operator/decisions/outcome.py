@@ -154,7 +154,7 @@ def _of_message(pod: PodView) -> Outcome | None:
         return None
     reason: str = result.outcome
     message = result.message or f"The worker says {result.outcome} and gives no reason."
-    numbers = _numbers(result)
+    numbers = _numbers(result, pod)
     if result.outcome == "Cancelled":
         # The worker only knows that it was told to stop; the pod may know by whom.
         cause = _of_pod_reason(pod)
@@ -188,9 +188,9 @@ def _read(pod: PodView) -> Result | None:
     return result if isinstance(result.outcome, str) and result.outcome in STATES else None
 
 
-def _numbers(result: Result) -> Object | None:
+def _numbers(result: Result, pod: PodView) -> Object | None:
     """`status.result`, or None where the worker reported neither a clean-up nor checks."""
-    numbers = run_result(result)
+    numbers = run_result(result, pod.finished or pod.created)
     return None if numbers is None else numbers.to_object()
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housekeeper_api.harvest import run_result
+from housekeeper_api.durations import Duration
+from housekeeper_api.harvest import LONGEST_KEPT, run_result
 from housekeeper_api.maintenance_run import RunResult
 from housekeeper_api.result import AuditReport, CheckReport, Cleanup, Restoration, Result, ResultError
 
+ENDED = dt.datetime(2026, 11, 22, 3, 5, tzinfo=dt.UTC)
 DIGEST = f"sha256:{'0' * 64}"
 
 anything = st.recursive(
@@ -96,7 +99,7 @@ def test_what_a_worker_says_arrives_whole() -> None:
         now="2026-11-22T03:00:07Z",
     )
     result = Result(outcome="Succeeded", message="m", mode="Enforce", duration_seconds=1.5, cleanup=cleanup)
-    status = run_result(result)
+    status = run_result(result, ENDED)
     assert status is not None
     assert status.to_object() == {
         "cleanup": {
@@ -147,7 +150,7 @@ def test_a_restore_arrives_whole() -> None:
     )
     told = Result(outcome="Succeeded", message="m", mode="Enforce", duration_seconds=1, restore=restore)
     assert Result.from_json(told.to_json()) == told
-    status = run_result(told)
+    status = run_result(told, ENDED)
     assert status is not None
     assert status.to_object() == {
         "restore": {
@@ -171,15 +174,32 @@ def test_a_restore_arrives_whole() -> None:
 
 @pytest.mark.parametrize("time", ["", "soon", "2026-11-29", "2026-11-29T03:00:00", "9999-01-01T00:00:00Z", 5, None])
 def test_a_time_that_the_api_server_would_refuse_is_left_out(time: object) -> None:
-    status = run_result(said(cleanup={"restorableUntil": time}))
+    status = run_result(said(cleanup={"restorableUntil": time}), ENDED)
     assert status is not None
     assert status.cleanup is not None
     assert status.cleanup.restorable_until is None
 
 
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ("2036-11-19T03:05:00Z", "2036-11-19T03:05:00Z"),
+        ("2036-11-19T03:05:01Z", "2036-11-19T03:05:00Z"),
+        ("8999-01-01T00:00:00Z", "2036-11-19T03:05:00Z"),
+    ],
+)
+def test_no_message_pins_a_record_for_longer_than_a_quarantine_may_be_kept(told: str, kept: str) -> None:
+    assert LONGEST_KEPT.total_seconds() == Duration.parse("10y").seconds
+    status = run_result(said(cleanup={"restorableUntil": told}), ENDED)
+    assert status is not None
+    assert status.to_object()["cleanup"]["restorableUntil"] == kept
+
+
 def test_checks_arrive_whole() -> None:
     checks = (CheckReport("disk", "Warning", "81.00", "percent", "used 81 %"), CheckReport("cpu", "Unknown"))
-    status = run_result(Result(outcome="Succeeded", message="m", mode="DryRun", duration_seconds=1, checks=checks))
+    status = run_result(
+        Result(outcome="Succeeded", message="m", mode="DryRun", duration_seconds=1, checks=checks), ENDED
+    )
     assert status is not None
     assert status.to_object() == {
         "health": {
@@ -192,7 +212,7 @@ def test_checks_arrive_whole() -> None:
 
 
 def test_a_result_of_nothing_has_no_status() -> None:
-    assert run_result(said()) is None
+    assert run_result(said(), ENDED) is None
 
 
 @given(cleanup=cleanups)
@@ -210,7 +230,7 @@ def test_whatever_a_pod_says_of_checks_fits_the_status(checks: list[dict[str, ob
 
 
 def fits(result: Result) -> None:
-    status = run_result(result)
+    status = run_result(result, ENDED)
     assert status is not None
     plain = json.dumps(status.to_object(), ensure_ascii=False).encode()
     assert RunResult.model_validate_json(plain) == status
@@ -230,7 +250,7 @@ def fits(result: Result) -> None:
     ],
 )
 def test_what_is_no_digest_never_gets_into_a_command_that_people_copy(digest: object) -> None:
-    told = run_result(said(cleanup={"planDigest": digest, "planStored": "x"}))
+    told = run_result(said(cleanup={"planDigest": digest, "planStored": "x"}), ENDED)
     assert told is not None
     assert told.cleanup is not None
     assert told.cleanup.plan_digest is None
