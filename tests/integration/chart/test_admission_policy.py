@@ -55,6 +55,9 @@ def run(name: str, **spec: Any) -> Object:
     }
 
 
+RESTORE = run("undo", action="Restore", restoreOf="moved")
+
+
 @pytest.fixture
 def guarded(cluster: Cluster, namespace: str, kinds: None) -> Iterator[None]:
     """The chart's admission policies are in force in the test's namespace, and users have their rights."""
@@ -70,7 +73,7 @@ def guarded(cluster: Cluster, namespace: str, kinds: None) -> Iterator[None]:
 
     def in_force() -> bool:
         words = ("create", "-n", namespace, "--dry-run=server", "-f", "-", "--as=writer")
-        tries = [policy("probe", "Enforce"), run("probe", approve=DIGEST)]
+        tries = [policy("probe", "Enforce"), run("probe", approve=DIGEST), RESTORE]
         answers = [cluster.kubectl(*words, input=json.dumps(one), check=False) for one in tries]
         return all("that needs the verb" in answer.stderr for answer in answers)
 
@@ -105,6 +108,11 @@ def create(cluster: Cluster, namespace: str, guarded: None) -> Callable[..., sub
         ("enforcer", run("now", approve=DIGEST), "that needs the verb approve on cleanuppolicies"),
         ("approver", run("now", approve=DIGEST), ""),
         ("approver-of-logs", run("now", approve=DIGEST), ""),
+        ("writer", RESTORE, "writer may not restore what CleanupPolicy logs quarantined"),
+        ("approver", RESTORE, "that needs the verb enforce on cleanuppolicies"),
+        ("enforcer", RESTORE, ""),
+        ("approver-of-logs", RESTORE, ""),
+        ("writer", run("look", action="Restore", restoreOf="moved", mode="DryRun"), ""),
     ],
 )
 def test_who_may_create_what(create: Callable[..., Any], user: str, manifest: Object, refusal: str) -> None:

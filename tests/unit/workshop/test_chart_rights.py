@@ -124,7 +124,7 @@ def test_the_admission_policies_are_about_the_namespaces_that_are_served() -> No
         ),
     ):
         found = named(rendered(*arguments), "ValidatingAdmissionPolicy")
-        assert [thing["metadata"]["name"].rsplit("-", 1)[1] for thing in found] == ["approve", "enforce"]
+        assert [thing["metadata"]["name"].rsplit("-", 1)[1] for thing in found] == ["approve", "enforce", "restore"]
         assert all(thing["spec"]["matchConstraints"]["namespaceSelector"] == expected for thing in found)
         bound = named(rendered(*arguments), "ValidatingAdmissionPolicyBinding")
         assert [one["spec"]["policyName"] for one in bound] == [thing["metadata"]["name"] for thing in found]
