@@ -342,7 +342,7 @@ class MaintenanceRunStatus(StatusModel):
     completion_time: Timestamp | None = None
     """When it ended."""
     duration_seconds: Count | None = None
-    """From start to end."""
+    """From start to end, without the time in which its plan was held."""
     target: Annotated[str, Field(max_length=MAX_TARGET)] | None = None
     """Claim and directory that it worked on, such as `backups/postgres`. Absent for a HealthCheck."""
     result: RunResult | None = None

@@ -60,7 +60,7 @@ class LastRun(StatusModel):
     name: StatusName
     """Name of the MaintenanceRun."""
     result: CamelCase
-    """How it ended: Succeeded, PartiallySucceeded, Failed, Cancelled or TimedOut."""
+    """How it ended: Succeeded, PartiallySucceeded, Failed, TimedOut, Expired or Cancelled."""
     trigger: CamelCase | None = None
     """What caused it: Schedule or Manual."""
     mode: Literal["DryRun", "Enforce"] | None = None
@@ -84,7 +84,7 @@ class LastRun(StatusModel):
     errors: Count | None = None
     """Number of errors."""
     duration_seconds: Count | None = None
-    """How long it took, from its start to its end."""
+    """How long it took, from its start to its end, without the time in which its plan was held."""
     message: Message | None = None
     """One sentence about it."""
 

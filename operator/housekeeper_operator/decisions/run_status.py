@@ -15,7 +15,8 @@ from housekeeper_operator.decisions.outcome import word
 from housekeeper_operator.decisions.step import Decision
 from housekeeper_operator.decisions.views import Object, PodView, RunView, format_time, parse_time
 
-MAX_ATTEMPT_MESSAGE = 512
+MAX_ATTEMPT_MESSAGE = 1024
+"""As much as a condition says: there may be a command at its end."""
 MAX_PODS = 10
 _DONE = ("removed", "removedDirectories", "bytesFreed", "quarantined", "bytesQuarantined", "purged", "bytesPurged")
 _RESTORED = ("restored", "bytesRestored", "directoriesMade")

@@ -19,7 +19,8 @@ RING: Final = 64
 """How many uids of counted runs the status remembers."""
 BATCH: Final = RING // 2
 """How many runs one patch counts at most."""
-MAX_LAST_MESSAGE: Final = 512
+MAX_LAST_MESSAGE: Final = 1024
+"""As much as a condition says: there may be a command at its end."""
 
 
 def unrecorded(runs: Iterable[tuple[RunView, Object]]) -> list[tuple[RunView, Object]]:

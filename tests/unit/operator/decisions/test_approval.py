@@ -16,6 +16,7 @@ from housekeeper_operator.decisions.approval import Successor, successor_of
 from housekeeper_operator.decisions.history import surplus
 from housekeeper_operator.decisions.lifecycle import decide
 from housekeeper_operator.decisions.step import Decision, PolicyView
+from housekeeper_operator.decisions.totals import count
 from tests.unit.operator.builders import NOW, RunBuilder, ago, held_result, job, later, pod, policy, result, run
 
 DIGEST = f"sha256:{'a' * 64}"
@@ -103,6 +104,23 @@ def manifest_in(message: str) -> Any:
     assert command is not None, message
     [words] = [shlex.split(command[0])]
     return json.loads(words[1])
+
+
+def test_the_command_is_whole_wherever_the_message_is_told() -> None:
+    of = run("r" * 63).running(ago(minutes=1)).status(mode="DryRun").of("CleanupPolicy", "p" * 47)
+    decision = ending(of, held_result("x" * 5000))
+    after = of.patched(run_status.status_after(of.obj, of.view(), decision, [], NOW))
+    status = count({}, [(after.view(), after.obj)])
+    degraded = policy_status.degraded(status, 1)["message"]
+    told = [
+        after.view().message,
+        after.obj["status"]["attempts"][-1]["message"],
+        status["lastRun"]["message"],
+        degraded,
+    ]
+    for message in told:
+        assert len(message) <= conditions.MAX_MESSAGE
+        assert manifest_in(message)["spec"]["approve"] == DIGEST
 
 
 def test_a_dry_runs_stored_plan_is_approved_by_another_run() -> None:
