@@ -180,7 +180,6 @@ class Directories:
         if when is not None and verdict is not Verdict.FUTURE:
             candidates.add(directory, record, times=[when], verdicts=[verdict], groups=[item.group])
             return None
-        candidates.protect(item.group)
         self._tell(item, path, verdict, candidates.reason(verdict), record, modified if when is None else when)
         return None
 
@@ -191,8 +190,6 @@ class Directories:
         self._tally.protected[protection] += 1
         if protection is Protection.UNREADABLE and stays.error is not None:
             self._on_error(join(path, stays.path) if stays.path else path, stays.error)
-        if item.rule in self._rules.together:
-            self._rules.together[item.rule].protect(item.group)
         where = f"{shown(stays.path)} in it" if stays.path else "it"
         self._tell(item, path, Verdict.STAYS, f"stays whole: {where} {_WORDS[protection]}", None, 0)
 

@@ -128,7 +128,6 @@ class Simulation:
             item, gathering = items[number], rules[rule]
             path = os.fsencode(item.path)
             if number in incomplete and self._what.rules[rule].ignore_incomplete:
-                gathering.protect(group)
                 values = gathering.grouping.values(group)
                 decided[number] = Decided(
                     path, rule, Verdict.STAYS, (_INCOMPLETE,), values, item.size, item.size, item.time
@@ -140,7 +139,6 @@ class Simulation:
                 values = gathering.grouping.values(group)
                 decided[number] = Decided(path, rule, Verdict.KEPT, _RESERVED, values, item.size, item.size, item.time)
             elif time is None or verdict is Verdict.FUTURE:
-                gathering.protect(group)
                 why, values = (gathering.reason(verdict),), gathering.grouping.values(group)
                 when = item.time if time is None else time
                 decided[number] = Decided(path, rule, verdict, why, values, item.size, item.size, when)

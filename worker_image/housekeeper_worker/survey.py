@@ -206,14 +206,10 @@ class Survey:
         self.tally.matched += count
         self.tally.protected[Protection.INCOMPLETE] += count
         if count:
-            groups = self._groups.get(number)
             for entry in entries:
-                if is_incomplete(entry.name, marks):
-                    if number in self._together:
-                        self._together[number].protect(0 if groups is None else groups[entry.name])
-                    if self._on_decision is not None:
-                        path, why = join(window.directory, os.fsencode(entry.name)), WORDS[Protection.INCOMPLETE]
-                        self._on_decision(Decided(path, number, Verdict.STAYS, (why,), {}, 0, 0, 0))
+                if self._on_decision is not None and is_incomplete(entry.name, marks):
+                    path, why = join(window.directory, os.fsencode(entry.name)), WORDS[Protection.INCOMPLETE]
+                    self._on_decision(Decided(path, number, Verdict.STAYS, (why,), {}, 0, 0, 0))
         return complete
 
     def _narrow(self, window: Window, names: Sequence[str]) -> Narrow:
@@ -263,7 +259,6 @@ class Survey:
             group = 0 if groups is None else groups[place]
             path = join(directory, records.names[place])
             why = candidates.reason(verdict)
-            candidates.protect(group)
             tally.verdicts[verdict] += 1
             if tally.wants_sample(verdict):
                 tally.add_sample(path, verdict, why)

@@ -55,10 +55,8 @@ class Candidates:
         self._verdict = array("B")
         self._members: list[array[int]] = []
         """For each group the indices of its items."""
-        self._protected: list[int] = []
-        """For each group how many items stay that do not count."""
         self.emptied: set[str] = set()
-        """Groups with a `keep` of which nothing would be left, in words."""
+        """Groups with a `keep` of which nothing that counts would be left, in words."""
 
     def time(self, path: str, modified: int) -> int | None:
         """The time of an item in nanoseconds, which its path may say; None: it should, and does not."""
@@ -87,11 +85,6 @@ class Candidates:
         if verdict is Verdict.UNPARSABLE and self._read_time is None:
             return "the time when it was made is not known"
         return reason(verdict, "", self._settle)
-
-    def protect(self, group: int) -> None:
-        """Take note of an item that stays and does not count."""
-        self._make_room(group)
-        self._protected[group] += 1
 
     def add(
         self,
@@ -132,7 +125,6 @@ class Candidates:
     def _make_room(self, group: int) -> None:
         while len(self._members) <= group:
             self._members.append(array("I"))
-            self._protected.append(0)
 
     def groups(self) -> Iterator[Group]:
         """Each group with what is kept of it."""
@@ -195,7 +187,10 @@ class Candidates:
         return tuple(reasons)
 
     def going(self, group: Group, *, all_listed: bool) -> array[int]:
-        """Places that go, the oldest first. Takes note if nothing would be left."""
+        """Places that go, the oldest first. Takes note if nothing that counts would be left.
+
+        What stays and does not count, such as half a backup, takes the place of nothing that goes.
+        """
         kept, order, verdicts = group.kept, group.order, self._verdict
         if not all_listed and kept is not None and kept.keep.max_total_size is not None:
             return array("I")
@@ -207,7 +202,7 @@ class Candidates:
         if any(verdicts):
             marks = bytes(mark and not verdicts[index] for mark, index in zip(marks, order, strict=False))
         places = array("I", compress(range(group.old), marks))
-        if places and len(places) == len(order) and kept is not None and not self._protected[group.number]:
+        if places and len(places) == len(order) and kept is not None:
             self.emptied.add(words(self.grouping.values(group.number)))
         return places
 
