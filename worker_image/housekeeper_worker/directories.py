@@ -187,6 +187,7 @@ class Directories:
         """Count an item that stays whole."""
         protection = stays.why if isinstance(stays.why, Protection) else Protection.UNREADABLE
         self._count()
+        self._tally.uncounted += 1
         self._tally.protected[protection] += 1
         if protection is Protection.UNREADABLE and stays.error is not None:
             self._on_error(join(path, stays.path) if stays.path else path, stays.error)

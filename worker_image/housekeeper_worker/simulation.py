@@ -155,7 +155,8 @@ class Simulation:
                     path = os.fsencode(items[number].path)
                     decided[number] = gathering.decided(one, place, path, all_listed=True)
         selected = sum(one is not None for one in decided)
-        numbers_found = brakes.Numbers(len(items), selected, planned, planned_bytes)
+        not_counting = selected - sum(map(len, numbers.values()))
+        numbers_found = brakes.Numbers(len(items), selected, planned, planned_bytes, not_counting)
         names = self._what.rules
         clauses = brakes.tripped(self._what.brakes, numbers_found, None)
         clauses += brakes.emptying((names[number].name, one) for number, one in rules.items())

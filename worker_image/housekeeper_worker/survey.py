@@ -204,6 +204,7 @@ class Survey:
         complete = [entry for entry in entries if not is_incomplete(entry.name, marks)]
         count = len(entries) - len(complete)
         self.tally.matched += count
+        self.tally.uncounted += count
         self.tally.protected[Protection.INCOMPLETE] += count
         if count:
             for entry in entries:
@@ -325,6 +326,7 @@ class Survey:
         if error.errno == errno.ENOENT:
             return  # it went while we looked: as if it had never been there
         self.tally.matched += 1
+        self.tally.uncounted += 1
         self._count(error, join(directory, name), directory)
 
     def _count(self, error: OSError, path: bytes, directory: bytes) -> None:

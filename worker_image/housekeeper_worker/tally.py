@@ -34,6 +34,7 @@ MAX_SAMPLES: Final = 20
 _SUMS: Final = (
     "scanned",
     "matched",
+    "uncounted",
     "removed",
     "bytes_freed",
     "quarantined",
@@ -52,6 +53,8 @@ class Tally:
 
     scanned: int = 0
     matched: int = 0
+    uncounted: int = 0
+    """Of the matched: what stays whatever the rules say, and what could not be looked at."""
     removed: int = 0
     removed_directories: int = 0
     """Directories that this run emptied and then removed."""
@@ -110,6 +113,11 @@ class Tally:
     def done(self) -> int:
         """Planned files that went, in whatever way."""
         return self.removed + self.quarantined
+
+    @property
+    def not_counting(self) -> int:
+        """Of the matched: what stays and does not count, of which a share of what goes is no share."""
+        return self.uncounted + sum(self.verdicts[verdict] for verdict in _ODD)
 
     @property
     def error_count(self) -> int:

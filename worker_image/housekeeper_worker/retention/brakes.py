@@ -29,6 +29,8 @@ class Numbers(NamedTuple):
     planned: int
     planned_bytes: int
     """Allocated; a file counts once, and only if all its names are planned."""
+    not_counting: int = 0
+    """Of the selected: what stays and does not count. It makes no plan look like a smaller part."""
 
 
 def tripped(brakes: Brakes, found: Numbers, past: Sequence[PastRun] | None) -> list[str]:
@@ -36,10 +38,12 @@ def tripped(brakes: Brakes, found: Numbers, past: Sequence[PastRun] | None) -> l
 
     Each limit trips strictly above. `past` None: nobody keeps numbers, and what compares with them is off.
     """
-    scanned, selected, planned, planned_bytes = found
+    scanned, selected, planned, planned_bytes, not_counting = found
     clauses = []
-    if planned * 100 > brakes.max_percent * selected:
-        clauses.append(f"{percent(planned, selected)} % is more than brakes.maxPercent {brakes.max_percent}")
+    counting = selected - not_counting
+    if planned * 100 > brakes.max_percent * counting:
+        part = f"{percent(planned, counting)} %" + (f" of the {counting} that count" if not_counting else "")
+        clauses.append(f"{part} is more than brakes.maxPercent {brakes.max_percent}")
     if brakes.max_items is not None and planned > brakes.max_items:
         clauses.append(f"{planned} files are more than brakes.maxItems {brakes.max_items}")
     if brakes.max_bytes is not None and planned_bytes > brakes.max_bytes:

@@ -128,6 +128,7 @@ class Blocks:
         found = [protection for protection in protections if protection is not None]
         self._tally.protected.update(found)
         self._tally.matched += len(found)
+        self._tally.uncounted += len(found)
         if found and self.on_protected is not None:
             records = Block(names, self._stats, 0).records()
             for place, protection in enumerate(protections):
