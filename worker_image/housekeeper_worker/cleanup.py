@@ -113,7 +113,8 @@ def clean(
         )
         stores.callback(survey.close)
         plan, tally = survey.plan, survey.tally
-        if not dry_run:
+        # Whoever was stopped while it waited has no lock: what lies there is perhaps another worker's, and at work.
+        if not dry_run and stop.reason is None:
             recover(root, task.run, tally, audit, stop, now_ns=now_ns)
         survey.run(start)
         digest = ""

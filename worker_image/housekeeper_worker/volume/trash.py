@@ -13,7 +13,7 @@ import dataclasses
 import json
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Literal, NamedTuple, Self
 
 from housekeeper_worker.logs import log
@@ -23,7 +23,12 @@ from housekeeper_worker.volume.syscalls import rename_directory
 
 _TRASH: Final = b"trash"
 _JOURNAL: Final = b"journal"
-_MAX_JOURNAL: Final = 64 << 20
+_NEW_JOURNAL: Final = b"journal.new"
+_LARGE: Final = 1 << 20
+"""Bytes of a journal above which it is written anew without what is over."""
+_BLOCK: Final = 1 << 20
+_MAX_LINE: Final = 16 << 20
+"""Bytes. No path is so long; what is means nothing."""
 
 State = Literal["moving", "emptying", "told", "over"]
 """moving: it is about to be renamed, or was. emptying: it never comes back. told: besides, a result has counted it.
@@ -60,14 +65,17 @@ class Trash:
         self._run = run
         self._token = secrets.token_hex(4)
         self._count = 0
-        self._open: set[bytes] = set()
-        """Names of entries that are not over."""
-        self._journal = os.open(
-            _JOURNAL, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=fd
-        )
-        text = self._read()
-        if not text.endswith(b"\n"):
-            os.ftruncate(self._journal, text.rfind(b"\n") + 1)  # half a line, which nobody acted on yet
+        self._journal = self._open_journal(_JOURNAL)
+        try:
+            os.ftruncate(self._journal, self._end_of_lines())  # half a line, which nobody acted on yet
+            self._left = self._read()
+            self._open = {entry.name for entry in self._left}
+            """Names of entries that are not over."""
+            if os.fstat(self._journal).st_size > _LARGE:
+                self._shrink()
+        except BaseException:
+            os.close(self._journal)
+            raise
 
     @classmethod
     def open(cls, root: VolumeRoot, run: str, *, create: bool) -> Self:
@@ -101,16 +109,7 @@ class Trash:
             self._count += 1
             name = f"{self._token}-{self._count}".encode()
             entries.append(Entry(name, path, inode, self._run))
-        self._write(
-            {
-                "entry": entry.name.decode(),
-                "state": entry.state,
-                "path": base64.b64encode(entry.path).decode(),
-                "inode": entry.inode,
-                "run": entry.run,
-            }
-            for entry in entries
-        )
+        self._write(map(_row, entries))
         self._open.update(entry.name for entry in entries)
         os.fsync(self._journal)
         return entries
@@ -146,26 +145,28 @@ class Trash:
             self._write([{"entry": entry.name.decode(), "state": state}])
 
     def entries(self) -> list[Entry]:
-        """What earlier runs left, by the journal, as far as it is there."""
+        """What earlier runs left when the trash was opened, by the journal, as far as it is there."""
+        return self._left
+
+    def _read(self) -> list[Entry]:
         found: dict[str, Entry] = {}
-        for line in self._read().split(b"\n")[:-1]:
+        for line in self._lines():
             try:
                 row = json.loads(line)
                 self._read_row(found, row)
             except (ValueError, KeyError, TypeError):
                 log("warning", "a line of .housekeeper/trash/journal means nothing", line=repr(line[:200]))
-        left = [entry for entry in found.values() if entry.state != "over"]
-        self._open.update(entry.name for entry in left)
-        return left
+        return list(found.values())
 
     @staticmethod
     def _read_row(found: dict[str, Entry], row: Any) -> None:
         name, state = str(row["entry"]), row["state"]
-        if state == "moving":
-            found[name] = Entry(
-                name.encode(), base64.b64decode(row["path"], validate=True), int(row["inode"]), str(row["run"])
-            )
-        elif state in {"emptying", "told", "over"}:
+        if "path" in row and state in {"moving", "emptying", "told"}:
+            path = base64.b64decode(row["path"], validate=True)
+            found[name] = Entry(name.encode(), path, int(row["inode"]), str(row["run"]), state)
+        elif state == "over":
+            found.pop(name, None)
+        elif state in {"emptying", "told"}:
             found[name].state = state
 
     def is_there(self, entry: Entry) -> bool:
@@ -183,11 +184,57 @@ class Trash:
                 name for entry in entries if (name := os.fsencode(entry.name)).partition(b".")[0] not in names
             )
 
-    def _read(self) -> bytes:
-        return os.pread(self._journal, min(os.fstat(self._journal).st_size, _MAX_JOURNAL), 0)
+    def _open_journal(self, name: bytes) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(name, flags, 0o600, dir_fd=self.fd)
+
+    def _end_of_lines(self) -> int:
+        """Where the last whole line of the journal ends."""
+        end = os.fstat(self._journal).st_size
+        while end > 0:
+            begin = max(0, end - _BLOCK)
+            if (place := os.pread(self._journal, end - begin, begin).rfind(b"\n")) >= 0:
+                return begin + place + 1
+            end = begin
+        return 0
+
+    def _lines(self) -> Iterator[bytes]:
+        """The lines of the journal, however long it is, without it being in memory; of what is no line the begin."""
+        offset, rest, skips = 0, b"", False
+        while block := os.pread(self._journal, _BLOCK, offset):
+            offset += len(block)
+            *lines, rest = (rest + block).split(b"\n")
+            yield from lines[skips:]
+            skips = skips and not lines
+            if len(rest) > _MAX_LINE:
+                if not skips:
+                    yield rest[:_MAX_LINE]
+                rest, skips = b"", True
+
+    def _shrink(self) -> None:
+        """Write the journal anew without what is over; it stays as it is where that cannot be."""
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(_NEW_JOURNAL, dir_fd=self.fd)
+            new = self._open_journal(_NEW_JOURNAL)
+        except OSError:
+            return
+        try:
+            for entry in self._left:
+                _write_all(new, _encoded([_row(entry)]))
+            os.fsync(new)
+            os.rename(_NEW_JOURNAL, _JOURNAL, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        except OSError as error:
+            os.close(new)
+            log("warning", "the journal of .housekeeper/trash stays as long as it is", error=error.strerror)
+            return
+        os.close(self._journal)
+        self._journal = new
+        with contextlib.suppress(OSError):  # either of the two is whole
+            os.fsync(self.fd)
 
     def _write(self, rows: Iterable[dict[str, Any]]) -> None:
-        data = b"".join(json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in rows)
+        data = _encoded(rows)
         end = os.fstat(self._journal).st_size
         try:
             _write_all(self._journal, data)
@@ -201,6 +248,20 @@ class Trash:
         """Begin the journal anew if everything in it is over."""
         if not self._open and os.fstat(self._journal).st_size:
             os.ftruncate(self._journal, 0)
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    return {
+        "entry": entry.name.decode(),
+        "state": entry.state,
+        "path": base64.b64encode(entry.path).decode(),
+        "inode": entry.inode,
+        "run": entry.run,
+    }
+
+
+def _encoded(rows: Iterable[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in rows)
 
 
 def _write_all(fd: int, data: bytes) -> None:
