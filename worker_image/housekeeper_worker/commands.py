@@ -24,7 +24,7 @@ from housekeeper_worker.audit import Audit
 from housekeeper_worker.audit.destination import appended_audit
 from housekeeper_worker.cleanup import clean
 from housekeeper_worker.ending import finish
-from housekeeper_worker.errors import InvalidItems
+from housekeeper_worker.errors import CouldNotRun, InvalidItems
 from housekeeper_worker.quick_rules import QuickRules
 from housekeeper_worker.stop import stopping_on_signals
 
@@ -95,12 +95,18 @@ def run(
         now_ns = time.time_ns()
         # Before anything is remembered: a state that is damaged, or another policy's, stays as it is.
         what = dataclasses.replace(_remembering(task, what, state, report_volume), approve=approve)
+        if state is not None:
+            past_runs.check_writable(state)
         with last_run.remembering(last_run.place(root, state), loaded, root, now_ns) as remember:
             with appended_audit(audit, task.run) as written, stopping_on_signals(task.timeout_seconds) as stop:
                 result = clean(task, what, now_ns=now_ns, stop=stop, audit=written)
             remember(result)
         if state is not None:
-            past_runs.add(state, past_runs.Subject.of(task, root), result, now_ns)
+            try:
+                past_runs.add(state, past_runs.Subject.of(task, root), result, now_ns)
+            except CouldNotRun as error:
+                # What was done is done, and told.
+                result = report.with_notes(report.failure_of(result, str(error)), [str(error)])
         if as_json:
             cli_output.print_result_json(result)
         else:

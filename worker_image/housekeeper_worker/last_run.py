@@ -48,7 +48,7 @@ def read(path: str) -> dict[str, Any]:
         return {}
     except OSError as error:
         raise CouldNotRun(f"the state {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CouldNotRun(f"the state {path} is not JSON: remove it, or name another file ({error})") from error
     if not isinstance(document, dict) or document.get("version") != VERSION:
         raise CouldNotRun(f"the state {path} is not of this release: remove it, or name another file")

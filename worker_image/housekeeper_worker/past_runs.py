@@ -20,6 +20,7 @@ from housekeeper_worker.errors import CouldNotRun
 VERSION: Final = 1
 MAX_RUNS: Final = 10
 _MAX_BYTES: Final = 1 << 20
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _COUNTED: Final = {"Succeeded", "PartiallySucceeded"}
 
 
@@ -52,7 +53,7 @@ def read(path: str, subject: Subject) -> tuple[PastRun, ...]:
         raise CouldNotRun(f"the state {path} cannot be read: {error.strerror}") from error
     try:
         decoded = _decode(data)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CouldNotRun(
             f"the state {path} is damaged ({error}): put back a copy, or remove it, and the brakes that compare with "
             "past runs are off until there are three again"
@@ -114,9 +115,9 @@ def add(path: str, subject: Subject, result: Result, now_ns: int) -> None:
             for run in runs
         ],
     }
-    temporary = f"{path}.{os.urandom(4).hex()}.new"
+    temporary = _temporary(path)
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fd = os.open(temporary, _NEW_FILE, 0o600)
         with open(fd, "w", encoding="utf-8") as file:
             json.dump(document, file, indent=1)
             file.write("\n")
@@ -127,5 +128,22 @@ def add(path: str, subject: Subject, result: Result, now_ns: int) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise CouldNotRun(
-            f"the run is done ({result.message}), and the state {path} could not be written: {error.strerror}"
+            f"the state {path} could not be written, so the next run does not know of this one: {error.strerror}"
         ) from error
+
+
+def check_writable(path: str) -> None:
+    """Raises `CouldNotRun` where the file `path` could not be replaced: better before a run than after it."""
+    temporary = _temporary(path)
+    try:
+        os.close(os.open(temporary, _NEW_FILE, 0o600))
+        os.unlink(temporary)
+    except OSError as error:
+        raise CouldNotRun(
+            f"the state {path} cannot be written: {error.strerror}; nothing was looked at, because nobody would know "
+            "of this run: name a file in a directory that is there and that you may write to"
+        ) from error
+
+
+def _temporary(path: str) -> str:
+    return f"{path}.{os.urandom(4).hex()}.new"

@@ -125,6 +125,7 @@ def test_only_the_last_ten_runs_are_kept_and_a_plan_adds_none(policy: Path, volu
             "is about policy shop/other",
         ),
         ("\0", "is damaged"),
+        ('{"a":' * 100_000, "is damaged"),
     ],
 )
 @pytest.mark.parametrize("command", ["run", "plan"])
@@ -137,6 +138,29 @@ def test_a_file_that_is_no_state_stops_the_run(policy: Path, volume: Path, text:
     assert json.loads(done.stdout)["outcome"] == "CouldNotRun"
     assert said in json.loads(done.stdout)["message"]
     assert (state.read_text(), len(files_below(volume))) == (text, 3)
+
+
+def test_a_state_that_cannot_be_written_stops_the_run_before_it_begins(policy: Path, volume: Path) -> None:
+    fill(volume, 3)
+    code, told = run(policy, volume, policy.parent / "nowhere/state.json")
+    assert (code, told["outcome"]) == (2, "CouldNotRun")
+    assert "cannot be written: No such file or directory; nothing was looked at" in told["message"]
+    assert len(files_below(volume)) == 3
+    # A plan reads it only.
+    assert housekeeper("plan", policy, "--root", volume, "--state", policy.parent / "nowhere/s").returncode == 0
+
+
+def test_what_was_done_is_told_even_if_the_state_is_lost_meanwhile(policy: Path, volume: Path) -> None:
+    fill(volume, 3)
+    state = policy.parent / "state.json"
+    # The audit makes of it what is no state.
+    done = housekeeper("run", policy, "--root", volume, "--state", state, "--audit", state, "-o", "json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["outcome"], told["cleanup"]["removed"]) == (1, "Failed", 3)
+    assert "is damaged" in told["message"]
+    assert "removed 3 of 3" in told["message"]
+    assert any("is damaged" in note for note in told["cleanup"]["notes"])
+    assert files_below(volume) == set()
 
 
 def test_a_clock_behind_the_last_run_stops_the_run(policy: Path, volume: Path) -> None:
