@@ -162,6 +162,8 @@ def clean(
                 else:
                     with act:
                         removal.carry_out()
+                    if approved and stop.reason is None and not tally.stopped_by_fault:
+                        judge.look_for_rest()
                     purge(task, what, root, act.name, now_ns, tally, audit, stop)
                 if relief is not None:
                     relief.conclude(tally, planned=len(plan), dry_run=dry_run)

@@ -14,7 +14,8 @@ from housekeeper_worker.errors import CouldNotRun
 from housekeeper_worker.held import place
 from housekeeper_worker.held.approval import Approval, approved
 from housekeeper_worker.held.births import BirthTimes
-from housekeeper_worker.held.plan_file import Header
+from housekeeper_worker.held.plan_file import DamagedPlan, Header
+from housekeeper_worker.held.remainder import passing, still_there
 from housekeeper_worker.logs import log
 from housekeeper_worker.retention import brakes
 from housekeeper_worker.retention.candidates import Candidates
@@ -69,9 +70,7 @@ class Judge:
                 if self._task.attempt > 1:
                     # An earlier attempt may have ended with all of it done, and without a word.
                     return Judgement(plan, what.approve, None, approved=True)
-        numbers = brakes.Numbers(
-            tally.scanned, tally.matched, tally.planned, tally.planned_bytes, tally.not_counting
-        )
+        numbers = brakes.Numbers(tally.scanned, tally.matched, tally.planned, tally.planned_bytes, tally.not_counting)
         clauses += brakes.tripped(what.brakes, numbers, what.state)
         clauses += brakes.emptying((what.rules[number].name, one) for number, one in together.items())
         if note := brakes.off_for_want_of_runs(what.state):
@@ -159,8 +158,31 @@ class Judge:
             if gone:
                 log("info", "removed expired plans", plans=gone)
 
+    def look_for_rest(self) -> None:
+        """After an approved plan was carried out: keep it, and say so, if some of it stays for a reason that passes."""
+        reasons = passing(self._tally.skipped(), self._tally.faults)
+        left = self._left_of_approved() if reasons else 0
+        if left:
+            told = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
+            self._tally.approval = (
+                f"{left} approved files stay for what may pass ({told}), so the plan is kept: approve it once more"
+            )
+
+    def _left_of_approved(self) -> int:
+        name = (self._what.approve or "").removeprefix("sha256:")
+        for where in place.places(self._what):
+            with (
+                contextlib.suppress(OSError, CouldNotRun, DamagedPlan),
+                place.plans_directory(self._task, where, self._root, create=False) as directory,
+                place.opened(directory, name) as stored,
+            ):
+                return still_there(self._root, stored.records())
+        return 0
+
     def forget_approved(self) -> None:
-        """Remove the stored plan that was approved: it is carried out."""
+        """Remove the stored plan that was approved, unless it is to be kept: it is carried out."""
+        if self._tally.approval:
+            return
         name = (self._what.approve or "").removeprefix("sha256:")
         try:
             for where in place.places(self._what):

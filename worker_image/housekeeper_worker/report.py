@@ -85,6 +85,8 @@ def cleanup_message(
     sentences = [lost if lost is not None else parts.get(outcome, done)]
     if lost is not None:
         sentences.append(done)
+    if tally.approval:
+        sentences.append(tally.approval)
     if tally.pressure:
         sentences.append(tally.pressure)
     if tally.stopped_by_fault:

@@ -84,6 +84,8 @@ class Tally:
     """Planned files that stayed because a brake tripped."""
     not_approved: int = 0
     """Planned files that stayed because the approved plan has not got them."""
+    approval: str = ""
+    """Why the approved plan is kept, as a sentence; empty if it is done with."""
     faults: Counter[Fault] = dataclasses.field(default_factory=Counter)
     """Errors by class: of files that stayed, and of directories that could not be read."""
     errors: list[str] = dataclasses.field(default_factory=list)

@@ -75,8 +75,9 @@ def test_a_long_journal_is_written_anew_without_what_is_over(volume: Path) -> No
     item(volume / "d", "other", days=1)
     journal = volume / JOURNAL
     with open(journal, "ab") as file:
-        for number in range(20_000):
-            file.write(b'{"entry":"e%d","state":"over","run":"%s"}\n' % (number, b"r" * 60))
+        file.writelines(
+            b'{"entry":"e%d","state":"over","run":"%s"}\n' % (number, b"r" * 60) for number in range(20_000)
+        )
     (name,) = (path.name for path in (volume / ".housekeeper/trash").iterdir() if path.is_dir())
     with holding(volume / ".housekeeper/trash" / name / "a", "reader"):
         carry_out(cleanup_task(volume, directories(older="50d")))

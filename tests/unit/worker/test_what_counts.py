@@ -170,5 +170,7 @@ def test_a_simulation_judges_the_same(tmp_path: Path) -> None:
     items.write_text("".join(json.dumps({"path": name, "time": 0, "size": 1}) + "\n" for name in names))
     policy = tmp_path / "policy.yaml"
     policy.write_text(POLICY)
-    done = subprocess.run([HOUSEKEEPER, "simulate", policy, "--items", items], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [HOUSEKEEPER, "simulate", policy, "--items", items], capture_output=True, text=True, check=True
+    )
     assert "100.0 % of the 10 that count is more than brakes.maxPercent 50" in done.stderr
