@@ -138,6 +138,7 @@ class PastRun:
     planned: int
     """Items of its whole plan, whether they went or were held."""
     removed: int
+    """Items that are not there any more, in quarantine too; 0 for a dry run."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

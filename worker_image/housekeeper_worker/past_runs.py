@@ -98,7 +98,9 @@ def add(path: str, subject: Subject, result: Result, now_ns: int) -> None:
     done = result.cleanup
     if done is None or result.outcome not in _COUNTED:
         return
-    newest = PastRun(now_ns, done.scanned, done.matched, done.planned, done.removed)
+    # What went into quarantine is not there any more either; a dry run left everything.
+    gone = 0 if result.mode == "DryRun" else done.removed + done.quarantined
+    newest = PastRun(now_ns, done.scanned, done.matched, done.planned, gone)
     # Read again: another run may have ended meanwhile.
     runs = sorted((newest, *read(path, subject)), key=lambda run: -run.time_ns)[:MAX_RUNS]
     document = last_run.read(path) | {

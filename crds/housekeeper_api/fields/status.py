@@ -51,7 +51,7 @@ class RecentRun(StatusModel):
     planned: Count
     """Files that its plan would remove."""
     removed: Count
-    """Files removed; in a dry run, that would be."""
+    """Files of these that it took away, into quarantine too; 0 for a dry run."""
 
 
 class LastRun(StatusModel):

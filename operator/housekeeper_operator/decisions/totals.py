@@ -114,8 +114,10 @@ def _recent(status: Object, view: RunView, run: Object) -> Object:
     cleanup, target = (told.get("result") or {}).get("cleanup"), told.get("target")
     if view.state not in GOOD_STATES or not cleanup or not target:
         return {}
-    numbers: Object = {member: int(cleanup.get(member, 0)) for member in ("scanned", "matched", "planned", "removed")}
-    item = {"time": format_time(_clock_of(view, cleanup)), **numbers}
+    numbers: Object = {member: int(cleanup.get(member, 0)) for member in ("scanned", "matched", "planned")}
+    # Of what it saw this is not there any more: quarantine is out of every run's sight.
+    gone = int(cleanup.get("removed", 0)) + quarantined(run) if told.get("mode") == "Enforce" else 0
+    item = {"time": format_time(_clock_of(view, cleanup)), **numbers, "removed": gone}
     before = list(status.get("recentRuns") or ()) if status.get("recentTarget") == target else []
     return {"recentTarget": target, "recentRuns": [item, *before][:MAX_RECENT_RUNS]}
 

@@ -91,6 +91,25 @@ def test_an_empty_volume_where_there_was_much_is_held(policy: Path, volume: Path
     assert run(policy, volume, state)[0] == 0
 
 
+def test_what_is_in_quarantine_is_nothing_that_the_last_run_left(policy: Path, volume: Path) -> None:
+    policy.write_text(POLICY.replace("30d}", "30d, action: Quarantine}") + "  quarantine: {keepFor: 1h}\n")
+    state = policy.parent / "state.json"
+    fill(volume, 20)
+    for quarantined in (20, 0):
+        code, told = run(policy, volume, state)
+        assert (code, told["cleanup"]["quarantined"]) == (0, quarantined), told["message"]
+
+
+def test_a_dry_run_left_everything(policy: Path, volume: Path) -> None:
+    state = policy.parent / "state.json"
+    fill(volume, 20)
+    assert run(policy, volume, state, "--dry-run")[0] == 0
+    for path in files_below(volume):
+        os.unlink(os.fsencode(volume) + b"/" + path)
+    code, told = run(policy, volume, state)
+    assert (code, "where the last run left 20 files" in told["message"]) == (4, True)
+
+
 def test_only_the_last_ten_runs_are_kept_and_a_plan_adds_none(policy: Path, volume: Path) -> None:
     state = policy.parent / "state.json"
     document = {

@@ -117,7 +117,14 @@ def test_what_did_not_succeed_is_nothing_to_compare_with(state: RunState) -> Non
 
 
 def test_dry_runs_are_compared_with_too() -> None:
-    assert len(counted({}, done(mode="DryRun", target="backups"))["recentRuns"]) == 1
+    (numbers,) = counted({}, done(mode="DryRun", target="backups"))["recentRuns"]
+    assert (numbers["scanned"], numbers["removed"]) == (100, 0)  # it left all of them
+
+
+def test_what_is_in_quarantine_is_not_left_on_the_volume() -> None:
+    moved = {**CLEANUP, "quarantined": 93}
+    (numbers,) = counted({}, done(target="backups", result={"cleanup": moved}))["recentRuns"]
+    assert (numbers["scanned"], numbers["removed"]) == (100, 100)
 
 
 def test_another_target_begins_anew() -> None:
