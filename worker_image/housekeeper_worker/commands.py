@@ -119,8 +119,8 @@ def run(
                 "--report": report_volume,
                 "--audit": audit,
             }
-            if mode is not None or (dry_run and policy is not None):
-                options["--mode"] = "Enforce"
+            if policy is not None and (mode is not None or task.mode == "DryRun"):
+                options["--mode"] = "Enforce"  # quick rules have --force
             words = [word for option, value in options.items() if value is not None for word in (option, value)]
             what_for = quick.options() if policy is None else [policy]
             command = shlex.join(["housekeeper", "run", *what_for, *words, "--approve", result.cleanup.plan_digest])

@@ -240,3 +240,18 @@ def test_the_plan_of_a_dry_run_is_stored_where_it_is_told_and_can_be_approved(po
     assert done.returncode == 0
     told = json.loads(done.stdout)["cleanup"]
     assert (told["removed"], told["skipped"]) == (3, {"notApproved": 1})
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",), ("--mode", "DryRun")])
+def test_the_command_that_approves_the_plan_of_a_dry_run_removes(
+    policy: Path, volume: Path, options: tuple[str, ...]
+) -> None:
+    policy.write_text(POLICY.replace("Enforce", "DryRun").replace("{maxPercent: 100}", "{maxItems: 1}"))
+    reports = policy.parent / "reports"
+    reports.mkdir()
+    fill(volume, 3)
+    dry = housekeeper("run", policy, "--root", volume, "--report", reports, "--audit", os.devnull, *options)
+    assert dry.returncode == 4
+    command = next(line for line in dry.stderr.splitlines() if "to carry out exactly this plan: " in line)
+    assert housekeeper(*shlex.split(command.partition("plan: ")[2])[1:]).returncode == 0
+    assert files_below(volume) == set()
