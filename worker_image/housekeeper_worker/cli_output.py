@@ -23,7 +23,7 @@ from housekeeper_worker.volume.names import shown
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from housekeeper_worker.simulation import Item
+    from housekeeper_worker.simulation import Replayed
 
 _UNSELECTED: Final = "no rule selects it"
 _STYLES: Final = {"Passed": "green", "Warning": "yellow", "Failed": "red", "Unknown": "magenta"}
@@ -157,21 +157,22 @@ def print_simulation(
     console.print(table)
 
 
-def print_replay(runs: Iterable[tuple[int, list[Item], list[Item]]], *, as_json: bool) -> None:
-    """A line for each run: when, what is there afterwards, and what it removed."""
+def print_replay(runs: Iterable[Replayed], *, as_json: bool) -> None:
+    """A line for each run: when, what is there afterwards, and what it removed, or why it was held."""
     if as_json:
-        for now, present, removed in runs:
+        for now, present, removed, held in runs:
             members = {
                 "now": timestamp(now),
                 "items": [item.path for item in present],
                 "removed": [item.path for item in removed],
+                **({} if held is None else {"held": held}),
             }
             sys.stdout.write(f"{json.dumps(members)}\n")
         return
     console, table = table_of("Run", "Items", "Size", "Removed")
-    for now, present, removed in runs:
+    for now, present, removed, held in runs:
         size = format_bytes(sum(item.size for item in present))
-        names = ", ".join(shown(os.fsencode(item.path)) for item in removed)
+        names = ", ".join(shown(os.fsencode(item.path)) for item in removed) if held is None else f"held: {held}"
         table.add_row(*map(plain, (timestamp(now)[:19] + "Z", str(len(present)), size, names)))
     console.print(table)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from housekeeper_api.durations import Duration
-from housekeeper_api.task import Cleanup, Task
+from housekeeper_api.task import Cleanup, PastRun, Task
 from housekeeper_worker.cleanup import candidates, lines
 from housekeeper_worker.errors import InvalidItems
 from housekeeper_worker.retention import brakes
@@ -25,7 +25,8 @@ from housekeeper_worker.volume.root import OWN_DIRECTORY
 
 _SECOND: Final = 1_000_000_000
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MAX_DAYS: Final = 100_000
+_MAX_RUNS: Final = 100_000
+_PAST_RUNS: Final = 10
 _RESERVED: Final = ("protected: file systems keep files of such names for themselves",)
 _INCOMPLETE: Final = "incomplete: it is still being written, as its name or a sibling's says"
 
@@ -99,6 +100,17 @@ def _nanoseconds(value: Any, tz: dt.tzinfo) -> int:
     return (moment - _EPOCH) // dt.timedelta(microseconds=1) * 1000
 
 
+class Replayed(NamedTuple):
+    """One run of a replay."""
+
+    now: int
+    present: list[Item]
+    """What is there afterwards."""
+    removed: list[Item]
+    held: str | None
+    """Why nothing was removed, if a brake held it."""
+
+
 class Simulation:
     """A policy, ready to decide. Raises `TaskError`."""
 
@@ -118,8 +130,13 @@ class Simulation:
         high = self._what.pressure.high_percent
         return (f"pressure is not simulated: what says Remove goes, the oldest first, if the volume is above {high} %",)
 
-    def decide(self, items: Sequence[Item], now_ns: int) -> tuple[list[Decided | None], str | None]:
-        """A decision about each item, None if no rule selects it; and why a run would be held, if it would."""
+    def decide(
+        self, items: Sequence[Item], now_ns: int, past: Sequence[PastRun] | None = None
+    ) -> tuple[list[Decided | None], str | None]:
+        """A decision about each item, None if no rule selects it; and why a run would be held, if it would.
+
+        `past`: runs before it, the newest first, that its plan is compared with.
+        """
         decided: list[Decided | None] = [None] * len(items)
         rules = candidates(self._task, self._what, lines(self._task, self._what, now_ns), every_rule=True)
         numbers: dict[int, list[int]] = {number: [] for number in rules}
@@ -158,7 +175,7 @@ class Simulation:
         not_counting = selected - sum(map(len, numbers.values()))
         numbers_found = brakes.Numbers(len(items), selected, planned, planned_bytes, not_counting)
         names = self._what.rules
-        clauses = brakes.tripped(self._what.brakes, numbers_found, None)
+        clauses = brakes.tripped(self._what.brakes, numbers_found, past)
         clauses += brakes.emptying((names[number].name, one) for number, one in rules.items())
         return decided, brakes.sentence(numbers_found, clauses) if clauses else None
 
@@ -192,31 +209,38 @@ class Simulation:
             self._scopes[directory] = None if scope is None or invisible else scope.below(text)
         return self._scopes[directory]
 
-    def replay(
-        self, items: Sequence[Item], now_ns: int, until_ns: int, every: Duration
-    ) -> Iterator[tuple[int, list[Item], list[Item]]]:
-        """Run after run from `now_ns` to `until_ns`: when, what is there afterwards, and what that run removed.
+    def replay(self, items: Sequence[Item], now_ns: int, until_ns: int, every: Duration) -> Iterator[Replayed]:
+        """Run after run from `now_ns` to `until_ns`.
 
-        An item is there from its time on. Days and longer are steps of the calendar.
+        An item is there from its time on. Days and longer are steps of the calendar. What a brake would hold is not
+        removed, and nobody approves it. Raises `InvalidItems` where that would be too many runs.
         """
-        left = list(items)
-        for step in range(_MAX_DAYS):
-            now = cutoff(now_ns, Duration(-step * every.number, every.unit), self.zone)
+        if self._moment(now_ns, every, _MAX_RUNS) <= until_ns:
+            raise InvalidItems(f"--every: that is more than {_MAX_RUNS} runs: take longer steps, or an earlier --until")
+        return self._replay(list(items), now_ns, until_ns, every)
+
+    def _moment(self, now_ns: int, every: Duration, step: int) -> int:
+        return cutoff(now_ns, Duration(-step * every.number, every.unit), self.zone)
+
+    def _replay(self, left: list[Item], now_ns: int, until_ns: int, every: Duration) -> Iterator[Replayed]:
+        past: tuple[PastRun, ...] = ()
+        for step in range(_MAX_RUNS):
+            now = self._moment(now_ns, every, step)
             if now > until_ns:
                 return
             present = [item for item in left if item.time <= now]
-            decided, _ = self.decide(present, now)
-            removed = {
+            decided, held = self.decide(present, now, past)
+            going = {
                 item.path
                 for item, one in zip(present, decided, strict=True)
-                if one is not None and one.verdict is Verdict.REMOVE
+                if held is None and one is not None and one.verdict is Verdict.REMOVE
             }
-            left = [item for item in left if item.path not in removed]
-            yield (
-                now,
-                [item for item in present if item.path not in removed],
-                [item for item in present if item.path in removed],
-            )
+            if held is None:
+                selected = sum(one is not None for one in decided)
+                past = (PastRun(now, len(present), selected, len(going), len(going)), *past)[:_PAST_RUNS]
+            left = [item for item in left if item.path not in going]
+            stays = [item for item in present if item.path not in going]
+            yield Replayed(now, stays, [item for item in present if item.path in going], held)
 
 
 def _incomplete(items: Sequence[Item]) -> set[int]:

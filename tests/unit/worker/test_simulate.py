@@ -265,3 +265,38 @@ def test_plan_and_run_take_the_size_of_a_claim(policy: Path, volume: Path) -> No
     assert "without these files" in planned["message"]
     assert housekeeper("run", "--capacity", "10Mi").returncode == 0
     assert files_below(volume) == {f"pg/qa-{number}.dump".encode() for number in range(3)}
+
+
+def test_a_replay_removes_nothing_that_a_brake_would_hold(policy: Path) -> None:
+    policy.write_text(POLICY.replace("maxPercent: 100", "maxPercent: 40") + DUMPS)
+    items = [item(f"pg/old-{number}.dump", f"2026-11-1{number}T00:00:00Z") for number in range(4, 9)]
+    told = lines(simulate(policy, items, "--until", "2026-11-26", "-o", "json"))
+    # Two of five are old, on the next day one of three, then one of two, which nobody approves.
+    assert [(len(one["items"]), len(one["removed"]), "held" in one) for one in told] == [
+        (3, 2, False),
+        (2, 1, False),
+        (2, 0, True),
+        (2, 0, True),
+    ]
+    assert "50.0 % is more than brakes.maxPercent 40" in told[2]["held"]
+    assert "held: the plan would" in " ".join(simulate(policy, items, "--until", "2026-11-26").stdout.split())
+
+
+def test_a_replay_knows_what_is_usual(policy: Path) -> None:
+    items = [item(f"pg/{day}-{number}.dump", f"2026-11-{day}T00:00:00Z") for day in (16, 17) for number in range(2)]
+    items += [item(f"pg/many-{number}.dump", "2026-11-19T00:00:00Z") for number in range(101)]
+    items.append(item("pg/young.dump", "2026-11-24T00:00:00Z"))
+    told = lines(simulate(policy, items, "--until", "2026-11-27", "-o", "json"))
+    assert [len(one["removed"]) for one in told] == [0, 2, 2, 0, 0]
+    assert "101 files are more than ten times 1, the median of the last 4 runs" in told[-1]["held"]
+
+
+@pytest.mark.parametrize("every", ["999999y", "999999mo", "999999w", "999999d"])
+def test_steps_beyond_the_calendar_are_the_end_of_a_replay(policy: Path, every: str) -> None:
+    assert len(lines(simulate(policy, [item("pg/a", 1)], "--until", "2027-01-01", "--every", every, "-o", "json"))) == 1
+
+
+def test_a_replay_of_too_many_runs_is_refused(policy: Path) -> None:
+    done = simulate(policy, [item("pg/a", 1)], "--until", "2250-01-01", "--every", "1h")
+    assert (done.returncode, done.stdout) == (64, "")
+    assert "--every: that is more than 100000 runs" in done.stderr

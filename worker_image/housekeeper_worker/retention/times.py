@@ -11,6 +11,8 @@ from housekeeper_api.task import TaskError
 
 NEVER: Final = -(2**63)
 """A line before every time that a file system can store."""
+FOREVER: Final = 2**63
+"""A line after every such time."""
 
 _SECOND: Final = 1_000_000_000
 _MILLISECOND: Final = 1_000_000
@@ -41,7 +43,8 @@ def cutoff(now_ns: int, age: Duration, tz: dt.tzinfo) -> int:
 
     h, m, s and ms are absolute. d, w, mo and y are steps of the calendar in `tz`, at the same time of day; a month
     without that day rolls over into the next (31 March less one month is 3 March, as in restic's and Go's AddDate). If
-    the time of day does not exist then, or exists twice, the earlier moment counts: less is old.
+    the time of day does not exist then, or exists twice, the earlier moment counts: less is old. A negative
+    age is a step into the future.
     """
     if age.unit in {"h", "m", "s", "ms"}:
         return now_ns - age.milliseconds * _MILLISECOND
@@ -50,14 +53,15 @@ def cutoff(now_ns: int, age: Duration, tz: dt.tzinfo) -> int:
     months = {"mo": 1, "y": 12}.get(age.unit, 0) * age.number
     days = {"d": 1, "w": 7}.get(age.unit, 0) * age.number
     year, month = divmod(local.year * 12 + local.month - 1 - months, 12)
-    if year < dt.MINYEAR:
-        return NEVER
+    beyond = FOREVER if age.number < 0 else NEVER
+    if not dt.MINYEAR <= year <= dt.MAXYEAR:
+        return beyond
     first = dt.datetime(year, month + 1, 1, local.hour, local.minute, local.second, tzinfo=tz)
     try:
         then = first + dt.timedelta(days=local.day - 1 - days)
         moments = [int(unix_seconds(then.replace(fold=fold))) for fold in (0, 1)]
     except OverflowError:
-        return NEVER
+        return beyond
     return max(min(moments) * _SECOND + rest, NEVER)
 
 
