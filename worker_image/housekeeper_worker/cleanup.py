@@ -91,7 +91,9 @@ def clean(
         audit.event("start", **start_members(task, now_ns), directoriesOpenedBy=root.method)
         ages = [rule.remove_older_than for rule in what.rules]
         relief = (
-            None if what.pressure is None else Relief(what.pressure, root, what.open_files, stop, audit, on_decision)
+            None
+            if what.pressure is None
+            else Relief(what.pressure, root, what.open_files, stop, audit, on_decision, what.rules)
         )
         survey = Survey(
             root,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import operator
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import compress
 
 from housekeeper_api.quantities import format_bytes
-from housekeeper_api.task import OpenFiles, Pressure
+from housekeeper_api.task import OpenFiles, Pressure, Rule
 from housekeeper_worker.audit import Audit
 from housekeeper_worker.errors import CouldNotRun
 from housekeeper_worker.retention.candidates import Candidates
@@ -49,7 +49,9 @@ class Relief:
         stop: Stop,
         audit: Audit,
         on_decision: OnDecision | None,
+        rules: Sequence[Rule] = (),
     ) -> None:
+        """`rules`: of the run, which say what is a file and what a directory."""
         if pressure.of == "Claim" and not pressure.capacity_bytes:
             raise CouldNotRun(
                 "spec.pressure is of the claim, and nobody knows how large that is: it is in status.capacity of the "
@@ -63,6 +65,7 @@ class Relief:
         self._stop = stop
         self._audit = audit
         self._on_decision = on_decision
+        self._of_directories = frozenset(number for number, rule in enumerate(rules) if rule.item_type == "Directory")
         self._waiting: list[Decided] = []
         self._before = Fill(Level(0, 0), Level(0, 0))
         self._need: Need | None = None
@@ -133,13 +136,18 @@ class Relief:
                 candidates = prefix.order[looked_at:REHEARSED]
                 if not candidates or self._open_files == "Ignore" or self._stop.reason is not None:
                     return prefix
-                stays.update(self._open_among(located(plan, aged, candidates)))
+                stays.update(self._open_among(plan, located(plan, aged, candidates)))
                 looked_at += len(candidates)
 
-    def _open_among(self, files: Iterable[tuple[int, bytes, bytes, int]]) -> Iterator[int]:
-        """Indices of files that will stay because they are open."""
+    def _open_among(self, plan: Plan, files: Iterable[tuple[int, bytes, bytes, int, int]]) -> Iterator[int]:
+        """Indices of files that will stay because they are open.
+
+        Not of directories, of which no lease tells anything: the removal looks into them.
+        """
         stay = {Use.OPEN, Use.UNKNOWN} if self._open_files == "Strict" else {Use.OPEN}
-        for index, directory, name, device in files:
+        for index, directory, name, device, cause in files:
+            if plan.causes[cause].rule in self._of_directories:
+                continue
             # What is gone or has changed the removal will find out too.
             with contextlib.suppress(OSError), self._root.directory(directory, for_reading=False) as fd:
                 if self._leases.look(fd, name, device) in stay:

@@ -196,7 +196,7 @@ def test_files_are_located_by_their_index(files: list[tuple[int, int, int]], dat
     plan = plan_of(files)
     indices = data.draw(st.sets(st.integers(0, max(0, len(files) - 1)), max_size=len(files)))
     found = list(located(plan, by_age(plan, ()), indices))
-    assert [(index, directory + b"/" + name) for index, directory, name, _ in found] == [
+    assert [(index, directory + b"/" + name) for index, directory, name, *_ in found] == [
         (index, rows(plan)[index][1]) for index in sorted(indices)
     ]
 

@@ -126,13 +126,13 @@ def _ranks(plan: Plan, firsts: Sequence[int]) -> Sequence[int]:
     return ranks
 
 
-def located(plan: Plan, aged: Aged, indices: Iterable[int]) -> Iterator[tuple[int, bytes, bytes, int]]:
-    """Index, directory, name and device of some files, by index."""
+def located(plan: Plan, aged: Aged, indices: Iterable[int]) -> Iterator[tuple[int, bytes, bytes, int, int]]:
+    """Index, directory, name, device and cause of some files, by index."""
     for number, group in groupby(sorted(indices), key=lambda index: bisect_right(aged.firsts, index) - 1):
         records = plan.records(plan.parts[number])
         for index in group:
             place = index - aged.firsts[number]
-            yield index, plan.parts[number].directory, records.names[place], records.device[place]
+            yield index, plan.parts[number].directory, records.names[place], records.device[place], records.cause[place]
 
 
 def shortest_prefix(aged: Aged, wanted: Need, stays: Container[int] = frozenset()) -> Prefix:
