@@ -103,7 +103,9 @@ class Relief:
                 going[index] = 1
             stage = stage_length(len(self._prefix.order), BATCH)
             narrowed = arranged(plan, aged, self._prefix.order, stage)
-            self.gauge = Gauge(self._root.fd, self._pressure, self._before, self._need, stage, self._stop)
+            self.gauge = Gauge(
+                self._root.fd, self._pressure, self._before, self._need, stage, self._stop, tally.bytes_freed
+            )
         self._spare(plan, going, tally, together)
         self._audit.event(
             "pressure",
@@ -240,7 +242,7 @@ class Relief:
         return " and ".join([*parts, f"{inodes} inodes"] if inodes else parts)
 
     def _freed(self, gauge: Gauge, tally: Tally) -> str:
-        size = tally.bytes_freed if self._pressure.of == "Claim" and not gauge.stalled else max(0, gauge.freed)
+        size = gauge.estimated(tally) if self._pressure.of == "Claim" and not gauge.stalled else max(0, gauge.freed)
         parts = [format_bytes(size)] if self._need is None or self._need.size else []
         freed = max(0, self._before.inodes.used - gauge.fill.inodes.used)
         return " and ".join([*parts, f"{freed} inodes"] if self._need is not None and self._need.inodes else parts)

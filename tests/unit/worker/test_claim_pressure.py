@@ -9,8 +9,9 @@ import pytest
 
 from housekeeper_api.result import Cleanup, Result
 from housekeeper_api.task import OpenFiles, Pressure
-from tests.unit.worker.builders import carry_out, cleanup_task, directories, item, write
+from tests.unit.worker.builders import carry_out, cleanup_task, directories, item, rule, write
 from tests.unit.worker.test_directories import left
+from tests.unit.worker.test_trash import leave
 
 KIB = 1 << 10
 
@@ -34,3 +35,29 @@ def test_a_directory_is_no_file_that_nobody_can_tell_about(volume: Path, open_fi
     task = cleanup_task(volume, directories(older="12h"), open_files=open_files, pressure=pressure)
     assert counters(carry_out(task)).removed == 2
     assert left(volume) == {f"run-{number}" for number in range(4)}
+
+
+def test_what_an_earlier_run_left_is_no_relief_of_this_one(volume: Path) -> None:
+    """It was not counted either when the claim was looked at: nothing in `.housekeeper` is."""
+    item(volume / "d", "a")
+    write(volume / "d/b", content=b"x" * 400 * KIB)
+    leave(volume, committed=True)
+    for number in range(6):
+        write(volume / str(number), days=number + 1, content=b"x" * 100 * KIB)
+    pressure = Pressure(80, 50, "Claim", 700 * KIB)
+    result = carry_out(cleanup_task(volume, rule(older="12h"), pressure=pressure))
+    assert left(volume) == {"0", "1", "2"}
+    assert "was 86.2 % full and is 43.4 % full" in result.message
+    assert counters(result).removed == 4  # and what was finished
+
+
+def test_what_could_not_be_relieved_is_told_without_it(volume: Path) -> None:
+    item(volume / "d", "a")
+    write(volume / "d/b", content=b"x" * 400 * KIB)
+    leave(volume, committed=True)
+    for number in range(6):
+        write(volume / str(number), days=number + 1, content=b"x" * 100 * KIB)
+    pressure = Pressure(80, 50, "Claim", 700 * KIB)
+    result = carry_out(cleanup_task(volume, rule(older="132h"), pressure=pressure))
+    assert left(volume) == {"0", "1", "2", "3", "4"}
+    assert "freed 100 KiB; the rules let no more go" in result.message

@@ -89,8 +89,13 @@ def usage_below(root: VolumeRoot, stop: Stop) -> Usage:
 class Gauge:
     """Looks at a volume while files of it go, and says when to end: it is as empty as wanted, or gets no emptier."""
 
-    def __init__(self, root: int, pressure: Pressure, fill: Fill, need: Need, stage: int, stop: Stop) -> None:
-        """`fill`: as it is before the first removal. `need`: what is to become free."""
+    def __init__(
+        self, root: int, pressure: Pressure, fill: Fill, need: Need, stage: int, stop: Stop, counted: int = 0
+    ) -> None:
+        """`fill`: as it is before the first removal. `need`: what is to become free.
+
+        `counted`: bytes that the run had freed by then, of what an earlier one had begun with. They are no relief.
+        """
         self.stage = stage
         """Files between two looks."""
         self.fill = fill
@@ -105,7 +110,8 @@ class Gauge:
         self._stop = stop
         self._next = stage
         self._window = min(max(need.size // 10, LEAST_WINDOW), MOST_WINDOW)
-        self._estimated = 0
+        self._counted = counted
+        self._estimated = counted
         """The estimate when the window began."""
         self._free_at_start = self._free = _free(root)
         self._poor = 0
@@ -114,6 +120,10 @@ class Gauge:
     def freed(self) -> int:
         """Bytes that are free now and were not before, whoever freed them; less than 0 if others wrote more."""
         return _free(self._root) - self._free_at_start
+
+    def estimated(self, tally: Tally) -> int:
+        """Bytes that should be free now and were not before."""
+        return tally.bytes_freed - self._counted
 
     def is_low(self) -> bool:
         """Whether what was scarce no longer is, as of the last look."""
@@ -134,7 +144,7 @@ class Gauge:
         """See how full the volume is."""
         if self._pressure.of == "Claim":
             # What lies below the root is not counted again: what went is known.
-            self.fill = self._before._replace(size=self._before.size.without(tally.bytes_freed))
+            self.fill = self._before._replace(size=self._before.size.without(self.estimated(tally)))
         else:
             self.fill = fill_of_file_system(self._root)
 
