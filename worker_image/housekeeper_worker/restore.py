@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from housekeeper_api.quantities import format_bytes
 from housekeeper_api.result import Outcome, Restoration, Result, as_dict
-from housekeeper_api.task import Restore, Task
+from housekeeper_api.task import Restore, Task, TaskError
 from housekeeper_worker import report
 from housekeeper_worker.audit import Audit
 from housekeeper_worker.audit.destination import start_members
@@ -71,6 +71,7 @@ def restore(
         try:
             if stop.reason is None:
                 _restore(root, what, restoring)
+                _must_be_wanted(what, restoring.done, stop)
         except AuditLost as error:
             lost = str(error)
         except NothingLeft:
@@ -113,6 +114,15 @@ def _restore(root: VolumeRoot, what: Restore, restoring: Restoring) -> None:
             except (Damaged, OSError) as error:
                 # It was read a moment ago.
                 raise CouldNotRun(f"{shown(path_of(name))} cannot be read any more: {error}") from error
+
+
+def _must_be_wanted(what: Restore, done: Restored, stop: Stop) -> None:
+    """Raise `TaskError` where the globs take nothing of what is there: nobody meant that."""
+    if what.paths and stop.reason is None and not done.wanted and done.first_other and not done.damaged:
+        raise TaskError(
+            f"restore: nothing that {what.run} quarantined is taken by {', '.join(what.paths)}: globs are held against "
+            f"the path from the volume's root, such as {shown(done.first_other)}"
+        )
 
 
 def restorable(root_path: str) -> list[Restorable]:

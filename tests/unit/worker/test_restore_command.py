@@ -81,12 +81,21 @@ def test_of_several_runs_of_the_command_line_one_must_be_named(run: Path, tmp_pa
     [
         (["no-such-run"], 2, "there is no quarantine of no-such-run on this volume"),
         (["command-line", "--path", "/a"], 64, "begins with a slash"),
+        (["command-line", "--path", "WRONG/**", "--path", "1.dump"], 64, "taken by WRONG/**, 1.dump: globs are held"),
+        (["command-line", "--path", "WRONG/**", "--dry-run"], 64, "from the volume's root, such as a/"),
     ],
 )
 def test_what_cannot_be_restored_is_said(run: Path, arguments: list[str], code: int, sentence: str) -> None:
     done = housekeeper("restore", *arguments, "--root", run, "-o", "json")
     assert done.returncode == code
     assert sentence in one_object(done)["message"]
+    assert len(in_quarantine(run)) == 3
+
+
+def test_what_is_back_already_was_asked_for_rightly(run: Path) -> None:
+    for restored in (1, 0):
+        done = housekeeper("restore", "command-line", "--root", run, "--path", "a/1*", "-o", "json")
+        assert (done.returncode, one_object(done)["restore"]["restored"]) == (0, restored)
 
 
 def test_the_audit_goes_where_it_is_told(run: Path, tmp_path: Path) -> None:

@@ -34,6 +34,10 @@ MAX_CONFLICTS: Final = 3
 class Restored:
     """What came back; in a dry run, what would."""
 
+    wanted: int = 0
+    """Files of the manifests that the globs take, wherever they are by now."""
+    first_other: bytes = b""
+    """The first one that no glob takes; empty if there is none."""
     files: int = 0
     """Items: files, and directories that went as one."""
     whole: int = 0
@@ -78,7 +82,9 @@ class Restoration:
                 if self._stop.reason is not None or self._tally.stopped_by_fault:
                     break
                 if not (taken := self._takes(item)) and not (item.is_directory and self._wanted.reaches(item.path)):
+                    self.done.first_other = self.done.first_other or item.path
                     continue
+                self.done.wanted += 1
                 if item.place[0] != batch:
                     stack.close()
                     batch, batch_fd = item.place[0], self._open_batch(stack, found, item.place[0])
