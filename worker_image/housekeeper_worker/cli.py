@@ -65,7 +65,7 @@ _Report = Annotated[
 _Output = Annotated[Output, typer.Option("-o", "--output", help="A table, or exactly one JSON object.")]
 
 # Quick rules: what a policy file with one rule would say.
-_Days = Annotated[int | None, typer.Option("--days", min=0, help="Quick rule: what is older may go.", metavar="N")]
+_Days = Annotated[int | None, typer.Option("--days", min=1, help="Quick rule: what is older may go.", metavar="N")]
 _Keep = Annotated[int | None, typer.Option("--keep", min=1, help="Quick rule: the newest so many stay.", metavar="N")]
 _GroupBy = Annotated[
     str | None,

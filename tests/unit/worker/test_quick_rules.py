@@ -87,6 +87,7 @@ def test_force_removes_and_the_brakes_hold(logs: Path) -> None:
         ([], "write a POLICY.yaml"),
         (["--include", "*.log"], "write a POLICY.yaml"),
         (["--days", "-1"], "--days"),
+        (["--days", "0"], "--days"),
         (["--days", "3", "--include", "[z-a]"], "the wrong way round"),
         (["--keep", "3", "--group-by", "(?P<a>"], "spec.rules[0].groupBy"),
         (["--days", "3", "--time-zone", "Mars/Olympus"], "spec.timeZone"),
