@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from tests import leftovers
 from tests.benchmarks.measure import Measured
 from tests.benchmarks.rows import Bench, Outcome, table, told
 from tests.benchmarks.trees import Ground, Image
@@ -35,7 +36,8 @@ def main() -> None:
     if unknown := sorted(set(wanted) - set(rows)):
         sys.exit(f"no such row: {', '.join(unknown)}; there is {', '.join(rows)}")
     is_root = os.geteuid() == 0
-    work = Path(tempfile.mkdtemp(prefix="housekeeper-bench-", dir=options.directory))
+    leftovers.remove(*leftovers.PLACES, Path(options.directory or tempfile.gettempdir()))
+    work = Path(tempfile.mkdtemp(prefix=leftovers.prefix("bench"), dir=options.directory))
     found: list[Outcome] = []
     try:
         ground = Image(work) if is_root else Ground(work)

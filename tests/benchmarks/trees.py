@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests import leftovers
+
 _DAY: Final = 86_400
 OLD_DAYS: Final = 60
 YOUNG_DAYS: Final = 5
@@ -69,7 +71,7 @@ class Memory(Ground):
     name = "tmpfs"
 
     def __init__(self) -> None:
-        super().__init__(Path("/dev/shm", f"housekeeper-bench-{os.getpid()}"))
+        super().__init__(Path("/dev/shm", leftovers.prefix("bench")))
 
     @contextmanager
     def planted(self, shape: Shape) -> Iterator[Path]:

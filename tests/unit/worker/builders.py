@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from housekeeper_worker.audit import Audit
 from housekeeper_worker.cleanup import clean
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.survey import OnDecision
+from tests.unit.worker.confinement import become, prepare
 
 SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
@@ -168,21 +171,31 @@ def carry_out(
 
 
 def as_user(uid: int, act: Callable[[], Any], *, gid: int | None = None) -> Any:
-    """What `act` returns (as JSON has it) in a child process of another user without capabilities."""
+    """What `act` returns (as JSON has it) in a child process of another user, who is confined as in a pod."""
+    prepare()
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
+        code = 1
         try:
             os.close(reader)
-            os.setgroups([])
-            os.setresgid(gid or uid, gid or uid, gid or uid)
-            os.setresuid(uid, uid, uid)
+            become(uid, gid)
             with os.fdopen(writer, "w") as pipe:
                 json.dump(act(), pipe)
+            code = 0
+        except BaseException:  # noqa: BLE001 - there is nobody else to say it
+            traceback.print_exc()
         finally:
-            os._exit(0)
+            os._exit(code)
     os.close(writer)
     with os.fdopen(reader) as pipe:
         text = pipe.read()
-    os.waitpid(child, 0)
+    _, status = os.waitpid(child, 0)
+    assert status == 0, f"the child of uid {uid} ended with {os.waitstatus_to_exitcode(status)}"
     return json.loads(text)
+
+
+def give(path: Path, uid: int) -> None:
+    """Let all that is below `path`, and it, belong to a user, mounts and what they show among it."""
+    if uid != 0:
+        subprocess.run(["chown", "-R", "-h", f"{uid}:{uid}", path], check=True)

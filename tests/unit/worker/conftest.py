@@ -10,9 +10,24 @@ from pathlib import Path
 
 import pytest
 
+from tests import leftovers
 from tests.cluster.embedded import packages
+from tests.unit.worker.confinement import UID, remove_left_groups
 
 FILE_SYSTEM_TOOLS = {"mkfs.ext4": "e2fsprogs", "mkfs.xfs": "xfsprogs", "mkfs.btrfs": "btrfs-progs"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_of_killed_sessions() -> None:
+    """What earlier sessions could not remove is gone."""
+    leftovers.remove(*leftovers.PLACES)
+    remove_left_groups()
+
+
+@pytest.fixture(params=[0, UID], ids=["root", "confined"])
+def uid(request: pytest.FixtureRequest) -> int:
+    """Who the worker is: root, or one that is confined as in a pod (see `confinement`)."""
+    return int(request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +50,7 @@ def open_volume() -> Iterator[Path]:
 
     Whatever a test leaves is removed by rm, which takes trees that are too deep for Python's recursion.
     """
-    directory = Path(tempfile.mkdtemp(prefix="housekeeper-test-", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix=leftovers.prefix(), dir="/tmp"))
     directory.chmod(0o755)
     try:
         root = directory / "volume"
@@ -49,7 +64,7 @@ def open_volume() -> Iterator[Path]:
 @pytest.fixture
 def memory_volume() -> Iterator[Path]:
     """An empty directory on a tmpfs, where every user may go."""
-    with tempfile.TemporaryDirectory(prefix="housekeeper-test-", dir="/dev/shm") as directory:
+    with tempfile.TemporaryDirectory(prefix=leftovers.prefix(), dir="/dev/shm") as directory:
         os.chmod(directory, 0o755)  # noqa: S103 - so that the worker's user can pass
         root = Path(directory, "volume")
         root.mkdir()

@@ -5,24 +5,31 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from housekeeper_api.result import Result
 from housekeeper_api.task import Task
+from tests.unit.worker.confinement import command
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 class Worker:
-    """A worker process whose audit nobody reads unless `lines` is called: a full pipe holds it where it is."""
+    """A worker process whose audit nobody reads unless `lines` is called: a full pipe holds it where it is.
 
-    def __init__(self, directory: Path, task: Task | str) -> None:
+    One that is not root is confined as in a pod, and must be able to reach `directory`.
+    """
+
+    def __init__(self, directory: Path, task: Task | str, *, uid: int = 0) -> None:
         self.termination_log = directory / "termination-log"
         self._task_file = directory / "task.json"
         self._task_file.write_text(task if isinstance(task, str) else task.to_json())
         self.termination_log.write_text("")
+        os.chown(self.termination_log, uid, uid)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "housekeeper_worker"],
+            command(uid),
+            cwd=REPOSITORY,
             env={
                 "PATH": os.environ["PATH"],
                 "HOUSEKEEPER_TASK_FILE": str(self._task_file),

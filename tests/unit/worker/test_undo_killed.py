@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from typing import Any
 import pytest
 
 from housekeeper_api.result import Result
+from tests import leftovers
 from tests.unit.worker.builders import OLD, as_user, carry_out, rule, write
+from tests.unit.worker.confinement import become
 from tests.unit.worker.quarantines import (
     KEPT_DAYS,
     contents,
@@ -46,7 +49,6 @@ STEPS = frozenset(
     }
 )
 """Events of the interpreter before the calls that a run makes on a volume."""
-UID = 65532
 
 
 def is_step(event: str, arguments: tuple[Any, ...]) -> bool:
@@ -54,16 +56,10 @@ def is_step(event: str, arguments: tuple[Any, ...]) -> bool:
     return event in STEPS and not (isinstance(arguments[0], str) and arguments[0].startswith("/"))
 
 
-@pytest.fixture(params=[0, UID], ids=["root", "unprivileged"])
-def uid(request: pytest.FixtureRequest) -> int:
-    """Who the worker is."""
-    return int(request.param)
-
-
 @pytest.fixture
 def memory_volume(uid: int) -> Iterator[Path]:
     """An empty directory on a tmpfs, which belongs to the worker."""
-    with tempfile.TemporaryDirectory(prefix="housekeeper-test-", dir="/dev/shm") as directory:
+    with tempfile.TemporaryDirectory(prefix=leftovers.prefix(), dir="/dev/shm") as directory:
         os.chmod(directory, 0o755)  # noqa: S103 - so that the worker's user can pass
         root = Path(directory, "volume")
         root.mkdir()
@@ -108,9 +104,7 @@ def killed(act: Callable[[], Result], step: int, uid: int) -> None:
     """Let `act` kill itself before its step number `step`."""
     child = os.fork()
     if child == 0:
-        os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
+        become(uid)
         left = step
 
         def on_event(event: str, arguments: tuple[Any, ...]) -> None:
@@ -124,6 +118,8 @@ def killed(act: Callable[[], Result], step: int, uid: int) -> None:
         sys.addaudithook(on_event)
         try:
             act()
+        except BaseException:  # noqa: BLE001 - there is nobody else to say it
+            traceback.print_exc()
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)
