@@ -16,7 +16,7 @@ from housekeeper_api.result import as_dict
 from housekeeper_api.task import Keep, Mode, Pressure
 from housekeeper_worker.retention.decide import Decided
 from tests.unit.worker.builders import carry_out, cleanup_task, files_below, rule, write
-from tests.unit.worker.scenarios import tmpfs
+from tests.unit.worker.mounting import tmpfs
 
 MIB = 1 << 20
 NEWEST_LAST = [f"{'abc'[number % 3]}/{number:02}" for number in range(18, 0, -1)]

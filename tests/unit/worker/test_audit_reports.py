@@ -25,6 +25,7 @@ from housekeeper_worker.stop import Stop
 from tests.unit.worker.builders import DAY, OLD, as_user, carry_out, cleanup_task, write
 from tests.unit.worker.quarantines import quarantine_task
 from tests.unit.worker.scenarios import scene
+from tests.unit.worker.ways import Way
 
 
 @pytest.fixture
@@ -264,10 +265,9 @@ def test_workers_of_several_users_share_a_volume(open_volume: Path) -> None:
 
 @pytest.mark.parametrize("processes", ["1", "2", "3"])
 def test_a_report_volume_that_gets_full_stops_the_removal_and_the_result_says_how_far_it_came(
-    tmp_path: Path, processes: str
+    open_volume: Path, processes: str, uid: int
 ) -> None:
-    (tmp_path / "volume").mkdir()
-    told = scene("full_reports", tmp_path, processes)
+    told = scene("full_reports", open_volume.parent, processes, way=Way(uid))
     result = told["result"]
     audit = result["cleanup"]["audit"]
     assert result["outcome"] == "Failed"

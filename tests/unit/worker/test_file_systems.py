@@ -12,18 +12,20 @@ from housekeeper_api.result import as_dict
 from housekeeper_worker.errors import CouldNotRun
 from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, files_below, write
 from tests.unit.worker.scenarios import scene
+from tests.unit.worker.ways import Way
 
 UID = 65532
 """The worker's, in a pod."""
 
 
-@pytest.fixture
-def arguments(prefer_fallback: bool) -> list[str]:
-    return ["fallback"] if prefer_fallback else []
+@pytest.fixture(params=[False, True], ids=["openat2", "component-wise"])
+def way(request: pytest.FixtureRequest, uid: int) -> Way:
+    """Root and a confined worker, each with and without openat2."""
+    return Way(uid, request.param)
 
 
-def test_an_ext4_of_its_own_is_cleaned_by_an_unprivileged_worker(open_volume: Path, arguments: list[str]) -> None:
-    told = scene("ext4", open_volume.parent, *arguments)
+def test_an_ext4_of_its_own_is_cleaned_by_an_unprivileged_worker(open_volume: Path, way: Way) -> None:
+    told = scene("ext4", open_volume.parent, way=way)
     cleanup = told["result"]["cleanup"]
     assert told["result"]["outcome"] == "Succeeded"  # lost+found, which it may not read, is none of its business
     assert (cleanup["scanned"], cleanup["removed"], cleanup["errorCount"]) == (50, 25, 0)
@@ -31,28 +33,28 @@ def test_an_ext4_of_its_own_is_cleaned_by_an_unprivileged_worker(open_volume: Pa
     assert len(told["left"]) == 25
 
 
-def test_mounts_below_the_root_are_not_crossed(volume: Path, arguments: list[str]) -> None:
-    told = scene("mounts_inside", volume.parent, *arguments)
+def test_mounts_below_the_root_are_not_crossed(open_volume: Path, way: Way) -> None:
+    told = scene("mounts_inside", open_volume.parent, way=way)
     assert told["outside"] == ["file", "precious"]
     assert told["left"] == ["bind/file", "bind/precious", "over", "tmpfs/inside"]
     assert told["result"]["cleanup"]["removed"] == 1
     assert "3 mounts below the root not entered" in told["result"]["message"]
 
 
-def test_a_mount_of_the_root_in_itself_is_not_crossed(volume: Path, arguments: list[str]) -> None:
-    told = scene("later_rules_do_not_cross", volume.parent, *arguments)
+def test_a_mount_of_the_root_in_itself_is_not_crossed(open_volume: Path, way: Way) -> None:
+    told = scene("later_rules_do_not_cross", open_volume.parent, way=way)
     assert told["left"] == []
     assert (told["result"]["cleanup"]["scanned"], told["result"]["cleanup"]["removed"]) == (1, 1)
 
 
-def test_a_path_on_another_mount_is_refused(volume: Path, arguments: list[str]) -> None:
-    told = scene("path_is_a_mount", volume.parent, *arguments)
+def test_a_path_on_another_mount_is_refused(open_volume: Path, way: Way) -> None:
+    told = scene("path_is_a_mount", open_volume.parent, way=way)
     assert "is on another mount, which is never entered" in told["error"]
     assert told["left"] == ["precious"]
 
 
-def test_a_read_only_volume_can_be_planned_and_not_cleaned(volume: Path, arguments: list[str]) -> None:
-    told = scene("read_only", volume.parent, *arguments)
+def test_a_read_only_volume_can_be_planned_and_not_cleaned(open_volume: Path, way: Way) -> None:
+    told = scene("read_only", open_volume.parent, way=way)
     assert told["dry"]["outcome"] == "Succeeded"
     assert told["dry"]["cleanup"]["removed"] == 20
     assert told["real"]["outcome"] == "CouldNotRun"
@@ -61,14 +63,14 @@ def test_a_read_only_volume_can_be_planned_and_not_cleaned(volume: Path, argumen
     assert told["left"] == 20
 
 
-def test_a_full_volume_is_cleaned(volume: Path, arguments: list[str]) -> None:
-    told = scene("full", volume.parent, *arguments)
+def test_a_full_volume_is_cleaned(open_volume: Path, way: Way) -> None:
+    told = scene("full", open_volume.parent, way=way)
     assert told["result"]["outcome"] == "Succeeded"
     assert told["left"] == ["filler"]
 
 
-def test_an_overlay_is_cleaned(volume: Path, arguments: list[str]) -> None:
-    told = scene("overlay", volume.parent, *arguments)
+def test_an_overlay_is_cleaned(open_volume: Path, way: Way) -> None:
+    told = scene("overlay", open_volume.parent, way=way)
     assert told["result"]["cleanup"]["removed"] == 2
     assert told["left"] == ["d/young"]
 
@@ -156,8 +158,8 @@ def test_a_root_that_may_not_be_read_is_explained(open_volume: Path) -> None:
     assert "uid 1234" in as_user(UID, attempt)
 
 
-def test_a_mount_in_a_directory_keeps_the_whole(volume: Path, arguments: list[str]) -> None:
-    told = scene("mounts_in_directories", volume.parent, *arguments)
+def test_a_mount_in_a_directory_keeps_the_whole(open_volume: Path, way: Way) -> None:
+    told = scene("mounts_in_directories", open_volume.parent, way=way)
     cleanup = told["result"]["cleanup"]
     assert (cleanup["matched"], cleanup["removed"], cleanup["skipped"]) == (5, 2, {"mount": 3})
     assert "1 mount below the root not entered" in told["result"]["message"]
@@ -165,8 +167,8 @@ def test_a_mount_in_a_directory_keeps_the_whole(volume: Path, arguments: list[st
     assert [name.partition("/")[0] for name in told["left"] if "trash" not in name] == ["bind", "itself", "over"]
 
 
-def test_a_directory_that_cannot_be_renamed_stays_whole(volume: Path, arguments: list[str]) -> None:
-    told = scene("directories_that_cannot_move", volume.parent, *arguments)
+def test_a_directory_that_cannot_be_renamed_stays_whole(open_volume: Path, way: Way) -> None:
+    told = scene("directories_that_cannot_move", open_volume.parent, way=way)
     cleanup = told["result"]["cleanup"]
     assert (cleanup["removed"], cleanup["skipped"]) == (1, {"unmovable": 1})
     assert (told["result"]["outcome"], told["left"]) == ("PartiallySucceeded", ["below/deep/x", "below/x"])
@@ -174,22 +176,20 @@ def test_a_directory_that_cannot_be_renamed_stays_whole(volume: Path, arguments:
     assert told["trash"] == 1  # the journal
 
 
-def test_a_subvolume_in_a_directory_keeps_the_whole(
-    volume: Path, arguments: list[str], file_system_tools: None
-) -> None:
-    told = scene("subvolume_in_a_directory", volume.parent, *arguments)
+def test_a_subvolume_in_a_directory_keeps_the_whole(open_volume: Path, way: Way, file_system_tools: None) -> None:
+    told = scene("subvolume_in_a_directory", open_volume.parent, way=way)
     cleanup = told["result"]["cleanup"]
     assert (cleanup["removed"], cleanup["skipped"]) == (1, {"mount": 1})
     assert [name for name in told["left"] if "trash" not in name] == ["above/below/x", "above/x", "whole/x"]
 
 
-def test_on_a_full_volume_a_directory_goes_or_stays_whole(volume: Path, arguments: list[str]) -> None:
-    told = scene("full_with_a_directory", volume.parent, *arguments)
+def test_on_a_full_volume_a_directory_goes_or_stays_whole(open_volume: Path, way: Way) -> None:
+    told = scene("full_with_a_directory", open_volume.parent, way=way)
     first = told["first"]["cleanup"]
     assert (first["removed"], first["skipped"], told["left"]) in [(1, {}, 0), (0, {"noSpace": 1}, 20)]
     assert (first["removed"] + told["again"]["cleanup"]["removed"], told["end"]) == (1, ["trash/journal"])
 
 
-def test_mount_points_are_never_removed_as_emptied(volume: Path, arguments: list[str]) -> None:
-    told = scene("emptied_mount_points", volume.parent, *arguments)
+def test_mount_points_are_never_removed_as_emptied(open_volume: Path, way: Way) -> None:
+    told = scene("emptied_mount_points", open_volume.parent, way=way)
     assert (told["b"], told["mount"], told["result"]["cleanup"]["removedDirectories"]) == (False, True, 1)

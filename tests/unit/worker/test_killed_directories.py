@@ -104,40 +104,43 @@ def count_steps(volume: Path, uid: int) -> list[str]:
 
 
 def test_killed_anywhere_a_directory_is_whole_or_not_there(memory_volume: Path, uid: int) -> None:
-    plant(memory_volume, uid)
-    steps = count_steps(memory_volume, uid)
+    seen = killed_often(memory_volume, uid, KILLS // 2, random.Random(uid))
+    assert min(seen["broughtBack"], seen["finished"]) > 5, seen
+
+
+def killed_often(volume: Path, uid: int, kills: int, chance: random.Random) -> Counter[str]:
+    """Kill so many runs, each on a tree made anew, and let another finish. How often these told of which event."""
+    plant(volume, uid)
+    steps = count_steps(volume, uid)
     renames = [number for number, event in enumerate(steps) if event == "os.rename"]
     assert len(renames) > 8, "the runs to be killed do not rename"
-    chance = random.Random(uid)
     # A third of them is killed right after a rename, before anything else is done.
-    moments = [
-        chance.randrange(len(steps)) if number % 3 else chance.choice(renames) + 1 for number in range(KILLS // 2)
-    ]
+    moments = [chance.randrange(len(steps)) if number % 3 else chance.choice(renames) + 1 for number in range(kills)]
     seen: Counter[str] = Counter()
     for moment in moments:
-        shutil.rmtree(memory_volume)
-        memory_volume.mkdir()
-        plant(memory_volume, uid)
-        whole = visible(memory_volume)
-        status = child(memory_volume, uid, moment)
+        shutil.rmtree(volume)
+        volume.mkdir()
+        plant(volume, uid)
+        whole = visible(volume)
+        status = child(volume, uid, moment)
         assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-        left = visible(memory_volume)
+        left = visible(volume)
         assert left.items() <= whole.items(), "half of a directory is seen"
         assert left["run-young"] == whole["run-young"]
-        trash = memory_volume / ".housekeeper/trash"
+        trash = volume / ".housekeeper/trash"
         waiting = [path.name for path in trash.iterdir() if path.is_dir()] if trash.exists() else []
-        result = as_user(uid, lambda: _told(memory_volume))
+        result = as_user(uid, lambda: _told(volume))
         assert result["outcome"] == "Succeeded", result
-        assert visible(memory_volume) == {"run-young": whole["run-young"]}
+        assert visible(volume) == {"run-young": whole["run-young"]}
         # What the killed run had emptied, the next one did not empty, so that it stays.
-        assert {path for path in files_below(memory_volume) if not path.startswith((b".", b"run-young"))} == set()
+        assert {path for path in files_below(volume) if not path.startswith((b".", b"run-young"))} == set()
         assert {path.name: path.stat().st_size for path in trash.iterdir()} == {"journal": 0}
         # What had been emptied in part was finished; what had only been renamed came back, and went in its turn.
         finished, back = (result["events"].get(event, 0) for event in ("finished", "broughtBack"))
         assert result["removed"] == len(left) - 1 + result["files"] + finished + back
         assert back <= len(waiting)
         seen.update(result["events"])
-    assert min(seen["broughtBack"], seen["finished"]) > 5, seen
+    return seen
 
 
 def _told(volume: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, fi
 from tests.unit.worker.openers import holding
 from tests.unit.worker.scenarios import scene
 from tests.unit.worker.seccomp import OPENAT2, forbid
+from tests.unit.worker.ways import Way
 
 UID = 65532
 
@@ -209,8 +210,8 @@ def test_the_signal_of_a_lease_is_ignored_and_given_back(volume: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "tmpfs", "overlay"])
-def test_open_files_are_known_on(volume: Path, kind: str, file_system_tools: None) -> None:
-    told = scene("open_files", volume.parent, kind)
+def test_open_files_are_known_on(open_volume: Path, kind: str, uid: int, file_system_tools: None) -> None:
+    told = scene("open_files", open_volume.parent, kind, way=Way(uid))
     expected = {"reader": 1, "writer": 1, "mapping": 1}
     assert told["dry"]["cleanup"]["skipped"]["inUse"] == len(expected)
     assert told["readOnly"]["cleanup"]["skipped"]["inUse"] == len(expected)

@@ -17,7 +17,7 @@ from housekeeper_api.result import as_dict
 from housekeeper_api.task import TaskError
 from housekeeper_worker.quarantine import manifest
 from housekeeper_worker.quarantine.manifest import Header, Item, Reading
-from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, files_below, rule, write
+from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, files_below, give, rule, write
 from tests.unit.worker.openers import holding
 from tests.unit.worker.quarantines import (
     at_place,
@@ -30,6 +30,7 @@ from tests.unit.worker.quarantines import (
 )
 from tests.unit.worker.scenarios import scene
 from tests.unit.worker.seccomp import LINKAT, RENAMEAT2, forbid
+from tests.unit.worker.ways import Way
 
 UID = 65532
 
@@ -210,8 +211,8 @@ def test_where_ours_may_not_be_made_the_message_says_what_to_do(open_volume: Pat
     assert (open_volume / "d/old").exists()
 
 
-def test_on_a_full_volume_what_cannot_be_moved_stays(volume: Path) -> None:
-    told = scene("full_quarantine", volume.parent)
+def test_on_a_full_volume_what_cannot_be_moved_stays(open_volume: Path, uid: int) -> None:
+    told = scene("full_quarantine", open_volume.parent, way=Way(uid))
     assert told["result"]["outcome"] == "PartiallySucceeded"
     assert told["result"]["cleanup"]["skipped"]["noSpace"] == told["planned"] - told["result"]["cleanup"]["quarantined"]
     assert told["result"]["cleanup"]["removed"] == 0
@@ -224,23 +225,28 @@ def test_on_a_full_volume_what_cannot_be_moved_stays(volume: Path) -> None:
 @pytest.mark.parametrize(
     "forbidden", [(RENAMEAT2,), (LINKAT,), (RENAMEAT2, LINKAT)], ids=["renameat2", "linkat", "both"]
 )
-def test_without_some_system_calls(volume: Path, forbidden: tuple[int, ...], answer: int) -> None:
+def test_without_some_system_calls(open_volume: Path, forbidden: tuple[int, ...], answer: int, uid: int) -> None:
     """Moving needs neither; putting back needs one of both, and refuses without: plain rename might overwrite."""
     for number in range(3):
-        write(volume / f"d/{number}", days=OLD)
+        write(open_volume / f"d/{number}", days=OLD)
+    give(open_volume, uid)
 
     def act() -> Any:
         forbid(*forbidden, answer=answer)
-        done = carry_out(quarantine_task(volume))
-        return as_dict(done), as_dict(put_back(volume))
+        done = carry_out(quarantine_task(open_volume))
+        return as_dict(done), as_dict(put_back(open_volume))
 
-    done, back = as_user(0, act)
+    done, back = as_user(uid, act)
     assert done["cleanup"]["quarantined"] == 3
     if len(forbidden) == 2:
-        assert (back["restore"]["restored"], back["restore"]["errorCount"], len(in_quarantine(volume))) == (0, 3, 3)
+        assert (back["restore"]["restored"], back["restore"]["errorCount"], len(in_quarantine(open_volume))) == (
+            0,
+            3,
+            3,
+        )
     else:
         assert back["restore"]["restored"] == 3
-        assert at_place(volume) == {b"d/0", b"d/1", b"d/2"}
+        assert at_place(open_volume) == {b"d/0", b"d/1", b"d/2"}
 
 
 def _is_name(name: bytes) -> bool:

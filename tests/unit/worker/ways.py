@@ -1,0 +1,71 @@
+"""How the worker of a scene works: who it is, and by which calls it opens directories."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from housekeeper_api.result import Result, as_dict
+from housekeeper_api.task import Task
+from housekeeper_worker.errors import WorkerError
+from tests.unit.worker.builders import as_user, carry_out, give
+from tests.unit.worker.confinement import UID
+from tests.unit.worker.seccomp import OPENAT2, forbid
+
+COMPONENT_WISE, CONFINED = "component-wise", "confined"
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """Every run is in a process of its own, which is root, or confined as in a pod.
+
+    Component-wise, root prefers to open directories so; the confined one has a profile that knows no openat2.
+    """
+
+    uid: int = 0
+    component_wise: bool = False
+    refused: tuple[int, ...] = ()
+    """Numbers of system calls that fail besides, with `answer`."""
+    answer: int = errno.EPERM
+
+    @classmethod
+    def of(cls, words: list[str]) -> Way:
+        """As the arguments of a scene say it."""
+        return cls(UID if CONFINED in words else 0, COMPONENT_WISE in words)
+
+    def words(self) -> list[str]:
+        """Arguments of a scene."""
+        return [*([CONFINED] if self.uid else []), *([COMPONENT_WISE] if self.component_wise else [])]
+
+    def without(self, *refused: int, answer: int) -> Way:
+        """The same where these system calls fail."""
+        return dataclasses.replace(self, refused=refused, answer=answer)
+
+    def give(self, *paths: Path) -> None:
+        """Let all that is below these belong to the worker, so that no want of permission protects it."""
+        for path in paths:
+            give(path, self.uid)
+
+    def clean(self, task: Task, **options: Any) -> dict[str, Any]:
+        """The result of a clean-up."""
+        return self.run(lambda: carry_out(task, prefer_fallback=self.component_wise, **options))
+
+    def run(self, act: Callable[[], Result]) -> dict[str, Any]:
+        """The result of a run; `{"error": …}` of one that could not be."""
+
+        def told() -> dict[str, Any]:
+            if self.uid and self.component_wise:
+                forbid(OPENAT2, answer=errno.EPERM)
+            if self.refused:
+                forbid(*self.refused, answer=self.answer)
+            try:
+                result: dict[str, Any] = as_dict(act())
+            except WorkerError as error:
+                return {"error": str(error)}
+            return result
+
+        answer: dict[str, Any] = as_user(self.uid, told)
+        return answer
