@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import errno
 import os
+from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
@@ -19,6 +20,7 @@ from housekeeper_worker.volume.root import VolumeRoot
 
 _WINDOW: Final = 5_000
 _BLOCK: Final = 512
+_READ: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @dataclasses.dataclass(slots=True)
@@ -60,7 +62,7 @@ class Emptying:
         return done
 
     def _pieces_of(self, name: bytes) -> list[bytes]:
-        with os.scandir(self._trash) as entries:
+        with _listed(self._trash) as entries:
             names = [os.fsencode(entry.name) for entry in entries]
         self._pieces = 0
         found = [one for one in names if one == name or one.startswith(name + b".")]
@@ -90,7 +92,7 @@ class Emptying:
     def _remove_entries(self, fd: int, name: bytes, pending: list[bytes], done: Emptied) -> bool:
         """Remove what is in an open directory. Returns whether there was anything."""
         any_there = False
-        with os.scandir(fd) as entries:
+        with _listed(fd) as entries:
             while window := list(islice(entries, _WINDOW)):
                 any_there = True
                 window.sort(key=os.DirEntry.inode)
@@ -135,3 +137,14 @@ class Emptying:
             self.touched.pop(inode, None)
         elif inode in self.touched or len(self.touched) < MAX_LINKED:
             self.touched[inode] = after.st_ctime_ns
+
+
+@contextlib.contextmanager
+def _listed(directory: int) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """What is in an open directory now. A descriptor of btrfs lists no name that came after it was opened."""
+    fd = os.open(b".", _READ, dir_fd=directory)
+    try:
+        with os.scandir(fd) as entries:
+            yield entries
+    finally:
+        os.close(fd)
