@@ -13,7 +13,6 @@ from housekeeper_api.result import as_dict
 from housekeeper_worker.volume.identity import file_system_of
 from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, files_below, write
 
-UID = 65532
 _SIZE = 320 << 20
 """What xfs wants at least."""
 
@@ -38,14 +37,14 @@ def _identity(volume: Path) -> str:
         os.close(fd)
 
 
-def _run(volume: Path, approve: str | None) -> dict[str, Any]:
-    """An attempt in a process of its own, of the worker's user without capabilities."""
+def _run(volume: Path, approve: str | None, uid: int) -> dict[str, Any]:
+    """An attempt in a process of its own."""
     task = cleanup_task(volume, max_items=0, approve=approve)
-    result: dict[str, Any] = as_user(UID, lambda: as_dict(carry_out(task)))
+    result: dict[str, Any] = as_user(uid, lambda: as_dict(carry_out(task)))
     return result
 
 
-def reattached(directory: Path, kind: str) -> dict[str, Any]:
+def reattached(directory: Path, kind: str, uid: int) -> dict[str, Any]:
     """Hold a plan; detach; take the device away; attach; chown -R; first elsewhere, then here, approve."""
     volume, other = directory / "volume", directory / "other"
     image = _make(directory / "image", kind)
@@ -53,13 +52,13 @@ def reattached(directory: Path, kind: str) -> dict[str, Any]:
     for number in range(20):
         write(volume / f"d{number % 3}/f{number}", days=OLD)
     for path in (volume, *volume.glob("d*"), *volume.glob("d*/*")):
-        os.chown(path, UID, UID)
-    held = _run(volume, None)
+        os.chown(path, uid, uid)
+    held = _run(volume, None, uid)
     device, identity = volume.stat().st_dev, _identity(volume)
     subprocess.run(["umount", volume], check=True)
     _mount(_make(directory / "second", kind), other)  # which gets the loop device that is free now
     _mount(image, volume)
-    subprocess.run(["chown", "-R", "65532:1234", *volume.glob("d*")], check=True)
+    subprocess.run(["chown", "-R", f"{uid}:1234", *volume.glob("d*")], check=True)
     told: dict[str, Any] = {
         "held": held,
         "sameDevice": volume.stat().st_dev == device,
@@ -69,8 +68,8 @@ def reattached(directory: Path, kind: str) -> dict[str, Any]:
     # The same tree and the same plan, on another file system.
     subprocess.run(["cp", "-a", f"{volume}/.", other], check=True)
     digest = held["cleanup"]["planDigest"]
-    told["elsewhere"], told["leftElsewhere"] = _run(other, digest), _left(other)
-    told["approved"], told["left"] = _run(volume, digest), _left(volume)
+    told["elsewhere"], told["leftElsewhere"] = _run(other, digest, uid), _left(other)
+    told["approved"], told["left"] = _run(volume, digest, uid), _left(volume)
     return told
 
 
@@ -79,8 +78,8 @@ def _left(volume: Path) -> int:
 
 
 def main() -> None:
-    """Play the scene of the arguments: directory and kind of file system."""
-    print(json.dumps(reattached(Path(sys.argv[1]), sys.argv[2])))
+    """Play the scene of the arguments: directory, kind of file system and who the worker is."""
+    print(json.dumps(reattached(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))))
 
 
 if __name__ == "__main__":

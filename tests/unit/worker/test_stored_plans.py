@@ -174,10 +174,17 @@ def test_neither_storing_nor_approving_takes_a_plan_into_memory(tmp_path: Path) 
 
 @pytest.mark.usefixtures("file_system_tools")
 @pytest.mark.parametrize(("kind", "known_by"), [("ext4", "uuid"), ("xfs", "uuid"), ("btrfs", "fsid")])
-def test_a_plan_is_approved_after_the_volume_was_attached_again(open_volume: Path, kind: str, known_by: str) -> None:
+def test_a_plan_is_approved_after_the_volume_was_attached_again(
+    open_volume: Path, kind: str, known_by: str, uid: int
+) -> None:
     command = ["unshare", "--mount", "--propagation", "private", sys.executable, "-m", "tests.unit.worker.reattaching"]
     done = subprocess.run(
-        [*command, open_volume.parent, kind], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120
+        [*command, open_volume.parent, kind, str(uid)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
