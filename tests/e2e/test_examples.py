@@ -92,6 +92,27 @@ def test_what_it_selects_goes(site: Site, volume: Any, name: str, expected: dict
     assert (status["totals"]["removed"], status["lastRun"]["name"]) == (len(expected), "wet")
 
 
+def test_birth_and_change_decide_where_modification_says_nothing(site: Site, volume: Any) -> None:
+    snapshots = {f"snapshots/{age}.tar": float(age) for age in (1, 3, 400, 500)}
+    data = volume({"uploads/big": File(90, 1 << 30), "uploads/small": File(90, 100), **snapshots})
+    spec = example("uploads", data.claim, mode="Enforce")
+    site.create("CleanupPolicy", "uploads", spec)
+    run = site.run("first", "CleanupPolicy", "uploads")
+    assert state(run) == "Succeeded", message(run)
+    gone = {"snapshots/400.tar": "snapshots", "snapshots/500.tar": "snapshots"}
+    assert removed(audit_of(site, run)) == gone
+    assert files(data) == {"uploads/big", "uploads/small", "snapshots/1.tar", "snapshots/3.tar"}
+
+    for rule in spec["rules"][:2]:
+        rule["removeOlderThan"] = "1s"
+    site.patch("CleanupPolicy", "uploads", {"spec": {"rules": spec["rules"]}})
+    run = site.run("second", "CleanupPolicy", "uploads")
+    assert state(run) == "Succeeded", message(run)
+    assert removed(audit_of(site, run)) == {"uploads/big": "large", "uploads/small": "small"}
+    assert files(data) == {"snapshots/1.tar", "snapshots/3.tar"}
+    assert site.get("CleanupPolicy", "uploads")["status"]["totals"]["removed"] == 4
+
+
 def test_limits_bound_processes_and_pace(site: Site, volume: Any) -> None:
     """4,000 files: two seconds to look at them and two to remove them, by the main process and one helper."""
     count = 4_000
@@ -149,5 +170,5 @@ def test_the_health_check_measures_all_three(site: Site, volume: Any) -> None:
     assert state(run) == "Succeeded", message(run)
     checks = {check["name"]: check for check in run["status"]["result"]["health"]["checks"]}
     assert set(checks) == {"memory", "cpu", "disk"}
-    assert {check["status"] for check in checks.values()} <= {"Pass", "Warn", "Fail"}, checks
+    assert {check["result"] for check in checks.values()} <= {"Passed", "Warning", "Failed"}, checks
     assert site.get("HealthCheck", "workspace")["status"]["lastRun"]["name"] == "look"
