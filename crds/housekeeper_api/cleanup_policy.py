@@ -172,8 +172,8 @@ class Brakes(Model):
     would lose all that its rule keeps."""
 
     max_percent: Annotated[int, Field(ge=0, le=100)] = 50
-    """Nothing is removed if more than this percentage of the selected files would go. What stays and does not count, such
-    as incomplete files and those from the future, is not among the files that this is a percentage of."""
+    """Nothing is removed if more than this percentage of the selected files would go. What stays and does not count,
+    such as incomplete files and those from the future, is not among the files that this is a percentage of."""
     max_items: Annotated[int, Field(ge=0, le=10**12)] | None = None
     """Nor if it would be more files than this. Absent: no such limit."""
     max_bytes: Size | None = None

@@ -20,8 +20,8 @@ from housekeeper_worker.survey import Survey
 from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.batches import Reader, cuts
 from housekeeper_worker.volume.faults import Fault, classify
+from housekeeper_worker.volume.outcomes import Outcomes
 from housekeeper_worker.volume.removal import BATCH, Removal
-from housekeeper_worker.volume.remover import Remover
 from housekeeper_worker.volume.root import VolumeRoot
 from tests.unit.worker.builders import DAY, OLD, carry_out, cleanup_task, files_below, rule, write
 
@@ -149,12 +149,12 @@ def test_input_output_errors_in_a_row_stop_the_run(volume: Path) -> None:
     with VolumeRoot.open(str(volume)) as root:
         survey = Survey(root, Selector([rule()]), [Lines(2**62, 2**62)], ["1d"], {}, "0s", 0, Stop())
         survey.run(b"")
-        remover = Remover(root, tally, Stop(), lambda _: "", "Protect", survey.plan.links, audited=False)
+        outcomes = Outcomes(root, tally, lambda _: "", survey.plan.links, audited=False, looks=True)
         ((share,),) = map(Reader(survey.plan).batch, cuts(survey.plan, BATCH))
         place = share.records.names.index(b"f1")
         for _ in range(5):
             assert not tally.stopped_by_fault
-            remover.stayed(OSError(errno.EIO, "Input/output error"), Fault.IO, share, place)
+            outcomes.stayed(OSError(errno.EIO, "Input/output error"), Fault.IO, share, place)
     assert "5 I/O errors in a row, the last at f1" in tally.stopped_by_fault
     assert tally.faults == {Fault.IO: 5}
 

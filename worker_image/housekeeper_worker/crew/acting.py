@@ -21,6 +21,7 @@ from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.batches import Batch, Cut, Reader
 from housekeeper_worker.volume.locking import locked
+from housekeeper_worker.volume.outcomes import Outcomes
 from housekeeper_worker.volume.remover import Remover
 from housekeeper_worker.volume.root import VolumeRoot
 
@@ -132,11 +133,17 @@ class Acting:
             self._running[member].append(job)
             member.channel.put(("do", job))
             return
-        self._remover.stamp, self._remover.tells = stamp, tells
-        self._remover.tally = Tally()
+        outcomes = self._begun(self._remover, job)
         self._perform(self._remover, self.batch(cut), job)
-        self._is_done(job, Done(self._remover.tally, *self._remover.take_lines()))
+        self._is_done(job, Done(outcomes.tally, *outcomes.take_lines()))
         self._complain()
+
+    @staticmethod
+    def _begun(remover: Remover, job: Job) -> Outcomes:
+        """Where what becomes of a batch is counted and told, with nothing of another in it."""
+        remover.outcomes.stamp, remover.outcomes.tells = job.stamp, job.tells
+        remover.outcomes.tally = Tally()
+        return remover.outcomes
 
     def conclude(self) -> None:
         """Wait for all that is being worked on. Raises `AuditLost`."""
@@ -174,10 +181,9 @@ class Acting:
         """Count and tell what somebody who is gone has removed of a batch: what was planned and is not there now."""
         if self._locks is not None:
             for share in self._reader.batch(job.cut):
-                self._remover.stamp, self._remover.tells = job.stamp, job.tells
-                self._remover.tally = Tally()
-                self._remover.count_gone(share)
-                self._is_done(job._replace(cut=[]), Done(self._remover.tally, *self._remover.take_lines()))
+                outcomes = self._begun(self._remover, job)
+                outcomes.count_gone(share)
+                self._is_done(job._replace(cut=[]), Done(outcomes.tally, *outcomes.take_lines()))
             self._locks.give_back(job.cut, self._plan)
 
     def _work(self, channel: Channel, _number: int) -> None:
@@ -186,12 +192,11 @@ class Acting:
         fault = ""
         while not channel.ended:
             for _, job in channel.arrived(_SLICE_SECONDS):
-                remover.stamp, remover.tells = job.stamp, job.tells
-                remover.tally = Tally()
+                outcomes = self._begun(remover, job)
                 if not fault and self._stop.reason is None:
                     self._perform(remover, reader.batch(job.cut), job)
-                    fault = remover.tally.stopped_by_fault
-                channel.send(("done", Done(remover.tally, *remover.take_lines())))
+                    fault = outcomes.tally.stopped_by_fault
+                channel.send(("done", Done(outcomes.tally, *outcomes.take_lines())))
 
 
 class _Locks:

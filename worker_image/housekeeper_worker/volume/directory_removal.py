@@ -7,10 +7,9 @@ import errno
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from housekeeper_api.task import OpenFiles, Rule
-from housekeeper_worker.audit import FileEvent
 from housekeeper_worker.retention.paths import join
 from housekeeper_worker.retention.plan import Plan
 from housekeeper_worker.retention.records import Records
@@ -24,6 +23,7 @@ from housekeeper_worker.volume.emptying import Emptied, Emptying
 from housekeeper_worker.volume.faults import Fault, classify, classify_removal, explain
 from housekeeper_worker.volume.lease import Leases, Use
 from housekeeper_worker.volume.names import shown
+from housekeeper_worker.volume.outcomes import Outcomes
 from housekeeper_worker.volume.protected import Protection
 from housekeeper_worker.volume.root import OWN_DIRECTORY, VolumeRoot
 from housekeeper_worker.volume.trash import Coming, Entry, Trash
@@ -36,19 +36,6 @@ _FAULTS: Final = {
     Protection.MOUNT: Fault.IN_USE,
 }
 """What came into a directory since it was planned. Of everything else it has changed."""
-
-
-class Outcomes(Protocol):
-    """Who counts what becomes of a planned directory, by its place in a share of the plan."""
-
-    def stayed(self, error: OSError | None, fault: Fault, share: Share, place: int, inside: bytes = b"") -> None:
-        """It stayed, because of what is `inside` it."""
-
-    def went(self, event: FileEvent, share: Share, place: int, use: Use, freed: int) -> None:
-        """It is gone (`removed`) or would be (`wouldRemove`), which freed so many bytes on disk."""
-
-    def moved(self, event: str, share: Share, place: int, use: Use, contents: Contents) -> None:
-        """It went by the act of its rule (`quarantined`) or would go (`wouldQuarantine`), with all that is in it."""
 
 
 class DirectoryRemoval:

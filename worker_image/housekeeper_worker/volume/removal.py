@@ -19,9 +19,10 @@ from housekeeper_worker.volume.batches import Batch, Slice, cuts, ends, length
 from housekeeper_worker.volume.directory_removal import DirectoryRemoval
 from housekeeper_worker.volume.emptied import EmptiedDirectories
 from housekeeper_worker.volume.faults import Fault
-from housekeeper_worker.volume.lease import Use, breaks_ignored
+from housekeeper_worker.volume.lease import Leases, Use, breaks_ignored
+from housekeeper_worker.volume.outcomes import Members, Outcomes
 from housekeeper_worker.volume.pressure import Gauge
-from housekeeper_worker.volume.remover import Members, Remover
+from housekeeper_worker.volume.remover import Remover
 from housekeeper_worker.volume.root import VolumeRoot
 
 BATCH: Final = 500
@@ -93,23 +94,21 @@ class Removal:
         self._directories: list[DirectoryRemoval] = []
 
         def remover() -> Remover:
-            made = Remover(
+            outcomes = Outcomes(
                 root,
                 tally,
-                stop,
                 members,
-                open_files,
                 plan.links,
                 audited=audit.on,
-                accessed_before=read_before,
-                act=act,
-                moved=self._moved,
+                looks=self._looks,
+                emptied=(lambda name, cause: self._emptied.note(name, plan.causes[cause].rule)) if empties else None,
             )
+            directories = None
             if of_directories:
-                made.directories = DirectoryRemoval(
+                directories = DirectoryRemoval(
                     root,
                     tally,
-                    made,
+                    outcomes,
                     stop,
                     rules,
                     plan,
@@ -119,10 +118,18 @@ class Removal:
                     rehearsed=REHEARSED,
                     act=act,
                 )
-                self._directories.append(made.directories)
-            if empties:
-                made.emptied = lambda directory, cause: self._emptied.note(directory, plan.causes[cause].rule)
-            return made
+                self._directories.append(directories)
+            return Remover(
+                root,
+                outcomes,
+                stop,
+                Leases() if self._looks else None,
+                strict=open_files == "Strict",
+                accessed_before=read_before,
+                act=act,
+                moved=self._moved,
+                directories=directories,
+            )
 
         self._remover = remover
 
@@ -132,7 +139,9 @@ class Removal:
         The openers of the first `REHEARSED` files are looked for, each for a moment.
         """
         with breaks_ignored():
-            self._work_through(REHEARSED, lambda remover, batch, job: remover.rehearse(batch, job.looked_at), dry=True)
+            self._work_through(
+                REHEARSED, lambda remover, batch, job: remover.rehearsal.rehearse(batch, job.looked_at), dry=True
+            )
         self._audit.flush()
 
     def carry_out(self) -> None:
