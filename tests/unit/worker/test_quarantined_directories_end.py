@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from housekeeper_api.result import Cleanup, Restoration, Result, as_dict
+from housekeeper_api.task import TaskError
 from housekeeper_worker.quarantine.place import path_of
 from housekeeper_worker.restore import restorable
 from housekeeper_worker.stop import Stop
@@ -125,7 +126,6 @@ def test_what_is_there_by_now_is_never_overwritten(runs: Path) -> None:
         (["runs/one", "runs/two/deep/b"], {"one"}, 1),
         (["runs/one/*"], set(), 1),
         (["runs/file"], {"file"}, 0),
-        (["other/**"], set(), 0),
     ],
 )
 def test_globs_say_what_comes_back_and_no_part_of_a_directory_does(
@@ -139,6 +139,11 @@ def test_globs_say_what_comes_back_and_no_part_of_a_directory_does(
     assert ("comes back only as a whole" in result.message) == bool(only_whole)
     if only_whole:
         assert f"asked for: {only_whole};" in result.message
+
+
+def test_globs_that_take_nothing_are_told_what_they_might(runs: Path) -> None:
+    with pytest.raises(TaskError, match=r"such as runs/"):
+        put_back(runs, "run-1", "other/**")
 
 
 def test_the_list_counts_what_is_in_them(runs: Path) -> None:
