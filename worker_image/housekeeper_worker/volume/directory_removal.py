@@ -72,6 +72,8 @@ class DirectoryRemoval:
         self._emptying: Emptying | None = None
         self._links: dict[Inode, int] = {}
         """In a dry run: of files with several names, how many would be left."""
+        self._moved: set[Inode] = set()
+        """Files with several names that were moved in some directory, or would be."""
 
     def takes(self, share: Share) -> bool:
         """Whether the items of a share, which are of one rule, are directories."""
@@ -105,7 +107,7 @@ class DirectoryRemoval:
                     return
                 else:
                     if self._act_of(share) is not None:
-                        self._outcomes.moved("wouldQuarantine", share, place, contents.use, contents)
+                        self._outcomes.moved("wouldQuarantine", share, place, contents.use, self._newly_moved(contents))
                         continue
                     self._outcomes.went("wouldRemove", share, place, contents.use, self._would_free(contents))
         finally:
@@ -156,7 +158,14 @@ class DirectoryRemoval:
             except Stopped:
                 return
             else:
-                self._outcomes.moved("quarantined", share, place, use, contents)
+                self._outcomes.moved("quarantined", share, place, use, self._newly_moved(contents))
+
+    def _newly_moved(self, contents: Contents) -> int:
+        """Bytes on disk of a directory, but for files of which one that was moved before has a name too."""
+        known = sum(allocated for inode, (_, _, allocated) in contents.links.items() if inode in self._moved)
+        if len(self._moved) < MAX_LINKED:
+            self._moved.update(contents.links)
+        return contents.allocated - known
 
     @property
     def _must_end(self) -> bool:

@@ -15,7 +15,6 @@ from housekeeper_worker.retention.paths import join
 from housekeeper_worker.retention.records import Records
 from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.batches import Share
-from housekeeper_worker.volume.contents import MAX_LINKED, Contents
 from housekeeper_worker.volume.faults import MAX_IO_ERRORS, Fault, explain
 from housekeeper_worker.volume.lease import Use
 from housekeeper_worker.volume.names import shown
@@ -64,8 +63,6 @@ class Outcomes:
         self._counts: Counter[str] = Counter()
         self._table_of_links = links
         self._known_links: Links | None = None
-        self._moved_inside: set[tuple[int, int]] = set()
-        """Files with several names of which one at least was moved in a directory."""
         self._io_errors = 0
 
     def take_lines(self) -> tuple[str, Counter[str]]:
@@ -146,16 +143,13 @@ class Outcomes:
         marks[place] = 1
         self.tell(event, share, marks, f',"freed":{freed}')
 
-    def moved(self, event: FileEvent, share: Share, place: int, use: Use, contents: Contents) -> None:
-        """Count a directory that was moved, or would be. Bytes count with the first name of a file that has several."""
+    def moved(self, event: FileEvent, share: Share, place: int, use: Use, allocated: int) -> None:
+        """Count a directory that was moved, or would be, with so many bytes on disk."""
         self._io_errors = 0
         if self._looks and (use is not Use.NOT_OPEN or event != "quarantined"):
             self.tally.use[use] += 1
         self.tally.quarantined += 1
-        known = (allocated for inode, (_, _, allocated) in contents.links.items() if inode in self._moved_inside)
-        self.tally.bytes_quarantined += contents.allocated - sum(known)
-        if len(self._moved_inside) < MAX_LINKED:
-            self._moved_inside.update(contents.links)
+        self.tally.bytes_quarantined += allocated
         marks = bytearray(len(share.records))
         marks[place] = 1
         self.tell(event, share, marks)
