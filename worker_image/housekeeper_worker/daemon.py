@@ -199,7 +199,8 @@ def _tell(code: int, text: bytes) -> None:
 def run(path: str, root: str, state: str | None, arguments: list[str]) -> None:
     """Serve the policy in `path` until SIGTERM or SIGINT. `arguments`: those of one run. Raises `CouldNotRun`."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {*_SIGNALS, signal.SIGCHLD})
-    place = last_run.place(root, state)
+    # Another daemon at this root goes by another policy's slots.
+    place = last_run.place(root, state, policy=path)
     now = _now()
     since = min(now, _remembered(last_run.read(place).get("slot")) or now)
     command = [sys.executable, "-P", "-c", "from housekeeper_worker.cli import main; main()", *arguments]

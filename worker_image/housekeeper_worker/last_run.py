@@ -1,7 +1,7 @@
 """The last run on this machine of a root, for `housekeeper status` and for a daemon that starts again.
 
 A JSON document that is replaced as a whole: in the file of `--state`, whose other members stay as they are, else in a
-directory of the user's own, one file for each root.
+directory of the user's own, one file for each root, and one for the slots of each policy that a daemon serves there.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _MAX_BYTES: Final = 1 << 20
 _TOLD: Final = ("scanned", "matched", "removed", "bytesFreed", "freedOnDisk", "skipped", "errorCount", "audit", "notes")
 
 
-def place(root: str, state: str | None) -> str:
-    """The file in which runs on `root` are remembered, unless `state` names one."""
+def place(root: str, state: str | None, *, policy: str | None = None) -> str:
+    """The file in which runs on `root` are remembered, unless `state` names one; with `policy`, a file, its slots."""
     if state is not None:
         return state
     environment = os.environ
@@ -35,7 +35,8 @@ def place(root: str, state: str | None) -> str:
     if not directory:
         home = environment.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
         directory = os.path.join(home, "housekeeper")
-    name = hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:16]
+    about = "\0".join(map(os.path.realpath, (root,) if policy is None else (root, policy)))
+    name = hashlib.sha256(os.fsencode(about)).hexdigest()[:16]
     return os.path.join(directory, f"{name}.json")
 
 

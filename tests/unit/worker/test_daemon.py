@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from housekeeper_worker import last_run
 from housekeeper_worker.daemon import PolicyFile, Timetable, due, serve
 from tests.unit.worker.builders import OLD, files_below, write
 from tests.unit.worker.test_command_line import HOUSEKEEPER, POLICY
@@ -193,6 +194,23 @@ def test_a_daemon_carries_out_what_is_due_and_ends_when_told(volume: Path, state
     assert remembered["slot"] <= remembered["lastRun"]["started"]
     assert remembered["lastRun"]["outcome"] == "Succeeded"
     assert remembered["lastRun"]["removed"] == 1
+
+
+def test_two_daemons_at_one_root_have_each_their_own_slots(volume: Path, tmp_path: Path) -> None:
+    """The first day of January is missed by who looked after it longer than a year ago, and by nobody else."""
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    for policy in (first, second):
+        policy.write_text(POLICY.replace("MODE", "DryRun") + '  schedule: "0 0 1 1 *"\n')
+    slot = dt.datetime.now(dt.UTC) - dt.timedelta(days=400)
+    last_run.write(last_run.place(str(volume), None, policy=str(first)), {"slot": slot.strftime("%Y-%m-%dT%H:%M:%SZ")})
+    for policy, missed in ((first, True), (second, False)):
+        command = [HOUSEKEEPER, "run", policy, "--root", volume, "--daemon"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            told = lines_until(process, "waiting for the next slot")
+            process.send_signal(signal.SIGTERM)
+            lines_until(process, "daemon ends")
+            assert process.wait(10) == 0
+        assert any("was missed" in str(line.get("msg")) for line in told) is missed
 
 
 def test_a_daemon_ends_the_run_it_is_in(volume: Path, state: Path, tmp_path: Path) -> None:
