@@ -63,7 +63,7 @@ class Header:
     hold_seconds: float | None
     """`holdFor` of the policy; None: it does not expire."""
     file_system: str
-    """`uuid:HEX`, `fsid:HEX`, or `none:` where the file system has no name of its own."""
+    """`uuid:HEX`, `fsid:HEX` or `root:HEX-HEX`; never `none:`, for such a plan is not stored."""
     items: int
     bytes: int
     """Allocated bytes that would be freed."""

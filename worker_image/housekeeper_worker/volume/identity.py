@@ -1,6 +1,7 @@
 """Which file system a volume is: something that stays when it is detached and attached again, on whatever node.
 
-Device numbers do not, and neither does what statfs says on XFS, which is made of them.
+Device numbers do not, and neither does what statfs says on XFS, which is made of them. Where there is no UUID and no id
+(NFS, FUSE), the root of the volume stands for it: its inode and the moment it was made.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import os
 import struct
 from typing import Final, Literal, NamedTuple
 
-Kind = Literal["uuid", "fsid", "none"]
+from housekeeper_worker.volume.syscalls import birth_time
+
+Kind = Literal["uuid", "fsid", "root", "none"]
 
 _BTRFS: Final = 0x9123683E
 _XFS: Final = 0x58465342
@@ -30,21 +33,34 @@ class FileSystem(NamedTuple):
 
     kind: Kind
     value: str
-    """Hexadecimal; empty for `none`."""
+    """Hexadecimal, for `root` two numbers; empty for `none`."""
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.value}"
 
 
 def file_system_of(fd: int) -> FileSystem:
-    """Of an open directory: its UUID where the kernel gives it, else what statfs says, where that is anything."""
+    """Of the open root of a volume: its UUID where the kernel gives it, else what statfs says, where that is anything.
+
+    Else the root's own inode and birth time; `none` where that is not known either.
+    """
     kind = _type(fd)
     # Subvolumes of a btrfs have one UUID and the same inode numbers; their fsid, made of the UUID, tells them apart.
     uuid = b"" if kind == _BTRFS else _xfs_uuid(fd) if kind == _XFS else _uuid(fd)
     if any(uuid):
         return FileSystem("uuid", uuid.hex())
     number = os.fstatvfs(fd).f_fsid
-    return FileSystem("fsid", f"{number & 0xFFFFFFFFFFFFFFFF:016x}") if number else FileSystem("none", "")
+    if number:
+        return FileSystem("fsid", f"{number & 0xFFFFFFFFFFFFFFFF:016x}")
+    born = _born(fd)
+    return FileSystem("root", f"{os.fstat(fd).st_ino:x}-{born:x}") if born > 0 else FileSystem("none", "")
+
+
+def _born(fd: int) -> int:
+    try:
+        return birth_time(fd, b".") or 0
+    except OSError:
+        return 0
 
 
 def _type(fd: int) -> int:
