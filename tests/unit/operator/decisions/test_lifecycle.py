@@ -464,35 +464,3 @@ def test_a_restore_is_carried_out_whatever_the_mode_of_the_policy(of_run: str | 
     asked = run().restore_of("wet") if of_run is None else run().restore_of("wet").mode(of_run)
     assert step(asked, policy=policy(mode="DryRun")).start_attempt == 1
     assert mode_of_run(asked.view(), "DryRun") == mode_of_run(asked.view(), "Enforce") == mode
-
-
-# The mode of further attempts.
-
-REMOVED = {"cleanup": {"removed": 400, "quarantined": 100}}
-DRY = policy(mode="DryRun")
-
-
-def test_a_dry_run_stays_dry_in_its_further_attempts() -> None:
-    dry = run().backoff(ago(seconds=1)).status(mode="DryRun")
-    assert mode_of_run(dry.view(), "Enforce") == "DryRun"
-    assert changes(step(dry)) == {"start_attempt": 2}
-
-
-@pytest.mark.parametrize("told", [REMOVED, None])
-def test_a_run_that_was_enforcing_does_not_become_dry(told: dict[str, Any] | None) -> None:
-    first = run().backoff(later(seconds=9)).status(mode="Enforce", result=told)
-    ended = step(first, policy=DRY)
-    assert changes(ended) == {"state": RunState.FAILED, "reason": "LessDryThanPolicy"}
-    assert ("removed 400 items and quarantined 100" in ended.message) == (told is not None)
-    queued = first.queued("job-2")
-    assert changes(step(queued, policy=DRY, job=job("job-2"))) == {
-        "state": RunState.FAILED,
-        "reason": "LessDryThanPolicy",
-        "delete_job": True,
-    }
-    assert changes(step(queued, job=job("job-2"))) == {}
-
-
-def test_a_restore_goes_on_whatever_the_policy_says_by_now() -> None:
-    restore = run().restore_of("run-0").backoff(ago(seconds=1)).status(mode="Enforce")
-    assert changes(step(restore, policy=DRY)) == {"start_attempt": 2}

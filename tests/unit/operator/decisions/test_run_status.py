@@ -170,33 +170,6 @@ def test_what_earlier_attempts_moved_purged_and_put_back_counts_too() -> None:
     assert (kept["restored"], kept["bytesRestored"], kept["directoriesMade"], kept["conflicts"]) == (4, 40, 2, 0)
 
 
-@pytest.mark.parametrize(
-    ("before", "now", "kept"),
-    [
-        ("2026-12-06T03:00:00Z", "2026-11-29T03:00:00Z", "2026-12-06T03:00:00Z"),
-        ("2026-11-29T03:00:00Z", "2026-12-06T03:00:00Z", "2026-12-06T03:00:00Z"),
-        (None, "2026-12-06T03:00:00Z", "2026-12-06T03:00:00Z"),
-    ],
-)
-def test_what_an_attempt_promised_to_keep_stays_promised(before: str | None, now: str, kept: str) -> None:
-    numbers = {"scanned": 1, "matched": 1, "removed": 0, "bytesFreed": 0, "quarantined": 2}
-    first = numbers if before is None else {**numbers, "restorableUntil": before}
-    of = run().running(ago(minutes=1)).status(mode="Enforce", result={"cleanup": first})
-    ended = pod().exited(0, message=result(cleanup={**numbers, "restorableUntil": now})).succeeded()
-    of, _, _ = live(of, view=policy(), job=job().completed(), pods=(ended,))
-    assert of.obj["status"]["result"]["cleanup"]["restorableUntil"] == kept
-
-
-@pytest.mark.parametrize(
-    ("before", "started", "mode"),
-    [(None, "DryRun", "DryRun"), (None, "Enforce", "Enforce"), ("Enforce", "DryRun", "Enforce")],
-)
-def test_a_run_that_was_enforcing_is_told_as_such(before: str | None, started: str, mode: str) -> None:
-    of = run().queued().status(**({} if before is None else {"mode": before}))
-    of = check(of.patched(admitted(of.obj, of.view(), Started(started), NOW)))
-    assert of.obj["status"]["mode"] == mode
-
-
 @pytest.mark.parametrize("mode", ["DryRun", "Enforce"])
 def test_a_later_result_replaces_an_earlier_one_as_a_whole(mode: str) -> None:
     old = {
