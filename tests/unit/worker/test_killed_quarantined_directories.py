@@ -7,8 +7,6 @@ import random
 import shutil
 from pathlib import Path
 
-import pytest
-
 from housekeeper_api.result import Result
 from tests.unit.worker.builders import carry_out, directories, files_below, item, rule
 from tests.unit.worker.quarantines import (
@@ -19,18 +17,12 @@ from tests.unit.worker.quarantines import (
     quarantines,
     quarantining,
 )
-from tests.unit.worker.test_undo_killed import UID, count_steps, killed, outcome
+from tests.unit.worker.test_undo_killed import count_steps, killed, outcome
 
 KILLS = 40
 """Of each kind, for each user."""
 INSIDE = {b"a", b"deep/b", b"deep/er/c", b"deep/er/d"}
 RULES = quarantining(directories(["run-*", "apart-*/run"])), quarantining(rule(include=["files/**"]))
-
-
-@pytest.fixture(params=[0, UID], ids=["root", "unprivileged"])
-def uid(request: pytest.FixtureRequest) -> int:
-    """Who the worker is."""
-    return int(request.param)
 
 
 def plant(volume: Path, uid: int) -> set[str]:
