@@ -183,16 +183,24 @@ class Survey:
             self._directories.survey(window, lambda: self._marks.of(window.directory, window.fd))
         if not files:
             return
+        narrows = bool(self._grouping or self._sizes)
+        if not narrows and window.scope.only_owner is not None:
+            self._look_at(window, files, window.scope.only_owner)
+            return
         names = [entry.name for entry in files]
-        owners = window.scope.owners(names, self._narrow(window, names) if self._grouping or self._sizes else None)
+        owners = window.scope.owners(names, self._narrow(window, names) if narrows else None)
         for number in range(len(self._lines)):
             count = owners.count(number + 1)
-            if not count:
-                continue
-            self._number = number
-            act = self._gather_all if number in self._together else self._decide_all
-            taken = files if count == len(files) else list(compress(files, (owner == number + 1 for owner in owners)))
-            act(window, self._complete(window, taken, number) if number in self._incomplete else taken, number)
+            if count == len(files):
+                self._look_at(window, files, number)
+            elif count:
+                self._look_at(window, list(compress(files, (owner == number + 1 for owner in owners))), number)
+
+    def _look_at(self, window: Window, files: list[Entry], number: int) -> None:
+        """Look at files that the rule `number` takes."""
+        self._number = number
+        act = self._gather_all if number in self._together else self._decide_all
+        act(window, self._complete(window, files, number) if number in self._incomplete else files, number)
 
     def _complete(self, window: Window, entries: list[Entry], number: int) -> list[Entry]:
         """Those of the files of a rule that are not still being written."""

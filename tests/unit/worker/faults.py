@@ -173,9 +173,11 @@ def mounts_elsewhere(volume: Volume, way: Way) -> dict[str, Any]:
     return {"result": result, "left": sorted(os.listdir(root)), "outside": len(files_below(outside)), "seen": seen}
 
 
-def _fill(at: int, count: int) -> None:
+def _fill(at: int, count: int, uid: int) -> None:
+    """Make old files of a user in a directory, whatever its name is at the moment."""
     for number in range(count):
         os.close(os.open(f"f{number}", os.O_CREAT | os.O_WRONLY, 0o666, dir_fd=at))
+        os.chown(f"f{number}", uid, uid, dir_fd=at)
         os.utime(f"f{number}", (0, 0), dir_fd=at)
 
 
@@ -188,14 +190,16 @@ def swapped_directories(volume: Volume, way: Way) -> dict[str, Any]:
     (root / "link").symlink_to(outside / "d")
     way.give(root, outside)
     (root / "d/item").mkdir()
-    removed, rounds = 0, 10
+    rounds = 10
     with open_directory(root / "d") as at:
         with swapping(root / "d", root / "link"):
             for _ in range(rounds):
-                _fill(at, 40)
-                way.give(root)
-                removed += way.clean(cleanup_task(root))["cleanup"]["removed"]
-        _fill(at, 40)
+                _fill(at, 40, way.uid)
+                way.clean(cleanup_task(root))
+        _fill(at, 40, way.uid)
+        # That they are what the rules take is seen when nobody swaps any more.
+        removed = way.clean(cleanup_task(root))["cleanup"]["removed"]
+        _fill(at, 40, way.uid)
     item(outside / "d/item", "precious")
     items = cleanup_task(root, directories(["d/item", "link/item"]))
     with swapping(root / "d", root / "link"):

@@ -46,6 +46,7 @@ class Scope:
         "_steps",
         "directory_names",
         "names",
+        "only_owner",
         "rules",
         "takes_directories",
     )
@@ -54,6 +55,8 @@ class Scope:
         self._selector = selector
         self.rules = rules
         self.names = selector.name_filters(rules, directories=False)
+        self.only_owner = _only_owner(self.names)
+        """Number of the rule (from 0) that takes every file in the directory, whatever its name; None: none does."""
         self.directory_names = selector.name_filters(rules, directories=True)
         self.takes_directories = any(not include.never for include, _ in self.directory_names)
         """Whether a sub-directory may be an item."""
@@ -183,6 +186,13 @@ class NameFilter:
 
 _Filters = list[tuple[NameFilter, NameFilter]]
 """For each rule, what it includes and what it excludes of the names of one directory."""
+
+
+def _only_owner(filters: _Filters) -> int | None:
+    for number, (include, exclude) in enumerate(filters):
+        if not include.never:
+            return number if include.always and exclude.never else None
+    return None
 
 
 class Selector:

@@ -21,6 +21,9 @@ from housekeeper_worker.stop import Stop
 from housekeeper_worker.volume.protected import RESERVED_DIRECTORIES, Protection, marker_of, protection_of_directory
 from housekeeper_worker.volume.root import OWN_DIRECTORY, VolumeRoot
 
+Entry = os.DirEntry[str]
+_is_symlink, _is_file = os.DirEntry.is_symlink, os.DirEntry.is_file
+
 WINDOW: Final = 20_000
 """Entries of one directory that are in memory at once."""
 
@@ -99,6 +102,14 @@ class Alone:
     def more(self, stack: Stack) -> bool:
         """Nothing to come."""
         return bool(stack)
+
+
+def _regular(window: list[Entry]) -> list[Entry]:
+    """The regular files."""
+    if any(map(_is_symlink, window)):
+        return [entry for entry in window if entry.is_file(follow_symlinks=False)]
+    # Without a link in it there is nothing to follow, and this is several times faster.
+    return list(filter(_is_file, window))
 
 
 class Walk:
@@ -209,7 +220,7 @@ class Walk:
                     place = place._replace(shares=self._sharing.processes)
                     stack[:0] = [place._replace(share=share) for share in range(1, place.shares)]
                     self._sharing.between(stack, spare=len(stack), listed=self._listed)
-                files = [entry for entry in window if entry.is_file(follow_symlinks=False)]
+                files = _regular(window)
                 items: list[DirectoryItem] = []
                 if len(files) != len(window) and not place.share:
                     if scope.takes_directories:
