@@ -38,12 +38,14 @@ def grow(root: Path, shape: Shape) -> None:
         directory = root / f"d{number:05d}"
         directory.mkdir(parents=True)
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        first = shape.files * number // shape.directories
-        for file in range(first, shape.files * (number + 1) // shape.directories):
-            name = f"run-{number:05d}-{file:09d}.log"
-            os.close(os.open(name, os.O_CREAT | os.O_WRONLY, 0o644, dir_fd=fd))
-            os.utime(name, ages[file % 2], dir_fd=fd)
-        os.close(fd)
+        try:
+            first = shape.files * number // shape.directories
+            for file in range(first, shape.files * (number + 1) // shape.directories):
+                name = f"run-{number:05d}-{file:09d}.log"
+                os.close(os.open(name, os.O_CREAT | os.O_WRONLY, 0o644, dir_fd=fd))
+                os.utime(name, ages[file % 2], dir_fd=fd)
+        finally:
+            os.close(fd)
 
 
 class Ground:
@@ -113,7 +115,8 @@ class Image(Ground):
         with path.open("wb") as file:
             file.truncate(size)
         inodes = str(shape.files + shape.directories + 1_000)
-        subprocess.run(["mkfs.ext4", "-q", "-F", "-N", inodes, path], check=True)
+        # With the small blocks that a small image would get, a directory is full at 200,000 names.
+        subprocess.run(["mkfs.ext4", "-q", "-F", "-b", "4096", "-N", inodes, path], check=True)
         with _mounted(path, self._where / "mount") as root:
             grow(root / "tree", shape)
         # What is not on the disk yet can look like a hole to whoever copies.
