@@ -57,6 +57,17 @@ def test_what_was_open_may_go_by_the_same_approval_later(logs: Path) -> None:
     assert plans(logs) == set()
 
 
+def test_what_was_open_is_known_again_whatever_its_time_is(memory_volume: Path) -> None:
+    """A tmpfs keeps seconds that no 64 bits of nanoseconds hold."""
+    write(memory_volume / "old")
+    os.utime(memory_volume / "old", (-99_999_999_999, -99_999_999_999))
+    digest = held(memory_volume)
+    with holding(memory_volume / "old", "reader"):
+        result = approve(memory_volume, digest)
+    assert "1 approved files stay for what may pass (inUse 1)" in result.message
+    assert counters(approve(memory_volume, digest)).removed == 1
+
+
 def test_a_locked_directory_and_one_that_cannot_be_read_keep_the_plan(open_volume: Path) -> None:
     for name in ("a/1", "b/1", "c/1"):
         write(open_volume / name, days=OLD)

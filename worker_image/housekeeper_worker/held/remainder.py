@@ -13,6 +13,7 @@ from housekeeper_worker.held.plan_file import Record
 from housekeeper_worker.volume.faults import HARMLESS, Fault
 from housekeeper_worker.volume.protected import Protection
 from housekeeper_worker.volume.root import VolumeRoot
+from housekeeper_worker.volume.stats import bounded
 
 _PASSING: Final = frozenset(
     {"settling", "unlisted", Protection.LOCKED, Protection.INCOMPLETE, Protection.UNREADABLE}
@@ -59,4 +60,4 @@ def _is_there(directory: int, name: bytes, record: Record) -> bool:
     if stat.st_ino != record.inode:
         return False
     # Of a directory the record has what is inside.
-    return modes.S_ISDIR(stat.st_mode) or (stat.st_mtime_ns, stat.st_size) == (record.modified, record.size)
+    return modes.S_ISDIR(stat.st_mode) or (bounded(stat.st_mtime_ns), stat.st_size) == (record.modified, record.size)

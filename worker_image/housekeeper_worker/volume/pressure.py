@@ -155,7 +155,7 @@ class Gauge:
             for _ in self._waits():
                 self.look(tally)
                 # What went is free by now, so that nothing is left to wait for. Of inodes nobody can tell.
-                if self.is_low() or (not self._need.inodes and self.freed >= tally.bytes_freed):
+                if self.is_low() or (not self._need.inodes and self.freed >= self.estimated(tally)):
                     return
 
     def _is_stalled(self, tally: Tally) -> bool:

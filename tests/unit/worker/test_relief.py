@@ -1,4 +1,4 @@
-"""Pressure of a claim: what counts as relief, and what does not stand in its way."""
+"""What counts as relief of pressure, and what does not stand in its way."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import pytest
 
 from housekeeper_api.result import Cleanup, Result
 from housekeeper_api.task import OpenFiles, Pressure
+from housekeeper_worker.retention.pressure import Fill, Level, Need
+from housekeeper_worker.stop import stopping_on_signals
+from housekeeper_worker.tally import Tally
+from housekeeper_worker.volume.pressure import Gauge
 from tests.unit.worker.builders import carry_out, cleanup_task, directories, item, rule, write
 from tests.unit.worker.test_directories import left
 from tests.unit.worker.test_trash import leave
@@ -61,3 +65,16 @@ def test_what_could_not_be_relieved_is_told_without_it(volume: Path) -> None:
     result = carry_out(cleanup_task(volume, rule(older="132h"), pressure=pressure))
     assert left(volume) == {"0", "1", "2", "3", "4"}
     assert "freed 100 KiB; the rules let no more go" in result.message
+
+
+def test_nobody_waits_for_room_that_an_earlier_run_made(memory_volume: Path) -> None:
+    """Of the bytes that the run has counted all were free before it measured, and more than it wants is not there."""
+    write(memory_volume / "young")
+    fd = os.open(memory_volume, os.O_RDONLY | os.O_DIRECTORY)
+    full = Fill(Level(95, 100), Level(0, 0))
+    with stopping_on_signals(2.5) as stop:
+        gauge = Gauge(fd, Pressure(1, 0, "FileSystem"), full, Need(50, 0), 500, stop, counted=1 << 30)
+        gauge.look_at_the_end(Tally(bytes_freed=1 << 30), all_gone=True)
+    os.close(fd)
+    assert not gauge.is_low()
+    assert stop.reason is None
