@@ -70,8 +70,8 @@ def perform(task: Task, stop: Stop) -> Result:
         with opened_audit(task, task.cleanup, now_ns) as audit:
             return clean(task, task.cleanup, now_ns=now_ns, stop=stop, audit=audit)
     if task.restore is not None:
-        from housekeeper_worker.audit.destination import opened_audit  # noqa: PLC0415
-        from housekeeper_worker.restore import restore  # noqa: PLC0415
+        from housekeeper_worker.audit.destination import opened_audit  # noqa: PLC0415 - as above
+        from housekeeper_worker.restore import restore  # noqa: PLC0415 - a clean-up needs none of it
 
         now_ns = time.time_ns()
         with opened_audit(task, task.restore, now_ns) as audit:

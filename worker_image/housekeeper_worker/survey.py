@@ -29,14 +29,14 @@ from housekeeper_worker.retention.sizes import Bounds, within
 from housekeeper_worker.scratch import Scratch
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
-from housekeeper_worker.volume.blocks import Block, Blocks, Entry
+from housekeeper_worker.volume.blocks import Block, Blocks
 from housekeeper_worker.volume.faults import MAX_IO_ERRORS, Fault, classify, explain
 from housekeeper_worker.volume.item_times import Times
 from housekeeper_worker.volume.marks import Marks
 from housekeeper_worker.volume.names import shown
 from housekeeper_worker.volume.protected import WORDS, Protection
 from housekeeper_worker.volume.root import VolumeRoot
-from housekeeper_worker.volume.scan import Alone, Sharing, Walk, Window
+from housekeeper_worker.volume.scan import Alone, Entry, Sharing, Walk, Window
 
 OnDecision = Callable[[Decided], None]
 """Called with the decision about each selected file."""

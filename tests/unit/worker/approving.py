@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from housekeeper_api.result import Cleanup, Result
+from housekeeper_api.result import Result
 from housekeeper_api.task import Rule
-from tests.unit.worker.builders import carry_out, cleanup_task, files_below
-
-
-def counters(result: Result) -> Cleanup:
-    assert result.cleanup is not None
-    return result.cleanup
+from tests.unit.worker.builders import carry_out, cleanup_task, counters, files_below
 
 
 def held(root: Path, *rules: Rule, **changes: object) -> str:

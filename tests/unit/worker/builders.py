@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from housekeeper_api import result as reported
 from housekeeper_api.result import Result
 from housekeeper_api.task import Brakes, Cleanup, Mode, OnTrip, OpenFiles, PastRun, Pressure, Rule, Task
 from housekeeper_worker.audit import Audit
@@ -144,6 +145,12 @@ def cleanup_task(
             operations_per_second=operations_per_second,
         ),
     )
+
+
+def counters(result: Result) -> reported.Cleanup:
+    """What a clean-up counted."""
+    assert result.cleanup is not None, result
+    return result.cleanup
 
 
 def carry_out(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -116,12 +117,25 @@ def read_only(directory: Path, way: Way) -> dict[str, Any]:
     return {"dry": dry, "real": real, "left": len(_names(volume))}
 
 
+def fill(volume: Path) -> None:
+    """Take all the room that a file system has, with a file `filler`."""
+    size = 1 << 20
+    with open(volume / "filler", "wb", buffering=0) as file:
+        while size:
+            try:
+                file.write(bytes(size))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                size //= 2
+
+
 def full_quarantine(directory: Path, way: Way) -> dict[str, Any]:
     """A file system that is full before a quarantine is begun, and has little room later."""
     volume = loop_ext4(directory)
     for number in range(1200):
         write(volume / f"d/{number}", days=OLD, content=b"%d" % number)
-    run("sh", "-c", 'head -c 1G /dev/zero > "$0"/filler || true', volume)
+    fill(volume)
     run("truncate", "-s", "-160K", volume / "filler")
     way.give(volume / "d")
     os.chown(volume, way.uid, way.uid)
@@ -144,7 +158,7 @@ def full(directory: Path, way: Way) -> dict[str, Any]:
     """A file system without a free block."""
     volume = loop_ext4(directory)
     write(volume / "old", days=OLD, content=b"x" * 100_000)
-    run("sh", "-c", 'head -c 1G /dev/zero > "$0"/filler || true', volume)
+    fill(volume)
     assert os.statvfs(volume).f_bavail == 0
     os.chown(volume, way.uid, way.uid)
     way.give(volume / "old")
@@ -252,7 +266,7 @@ def full_with_a_directory(directory: Path, way: Way) -> dict[str, Any]:
     for own in (volume, volume / ".housekeeper"):
         os.chown(own, way.uid, way.uid)
     way.give(volume / "old", volume / ".housekeeper/trash")
-    run("sh", "-c", 'head -c 1G /dev/zero > "$0"/filler || true', volume)
+    fill(volume)
     task = cleanup_task(volume, directories(["old"]))
     first = way.clean(task, later=OLD)
     left = len([name for name in _names(volume) if name.startswith("old/")])

@@ -10,10 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from housekeeper_api.task import Keep, PastRun, Rule, TaskError
-from tests.unit.worker.approving import approve, counters, held, plans
-from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, files_below, rule, users_files, write
-
-UID = 65532
+from tests.unit.worker.approving import approve, held, plans
+from tests.unit.worker.builders import (
+    OLD,
+    as_user,
+    carry_out,
+    cleanup_task,
+    counters,
+    files_below,
+    rule,
+    users_files,
+    write,
+)
+from tests.unit.worker.confinement import UID
 
 
 @pytest.fixture

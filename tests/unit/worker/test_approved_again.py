@@ -13,6 +13,7 @@ from tests.unit.worker.builders import (
     as_user,
     carry_out,
     cleanup_task,
+    counters,
     directories,
     files_below,
     item,
@@ -21,7 +22,7 @@ from tests.unit.worker.builders import (
     write,
 )
 from tests.unit.worker.openers import holding
-from tests.unit.worker.test_approval import approve, counters, held, plans
+from tests.unit.worker.test_approval import approve, held, plans
 
 SETTLE = 600.0
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from housekeeper_api.result import Cleanup, Result, as_dict
+from housekeeper_api.result import Result, as_dict
 from housekeeper_api.task import Action, Mode, Rule
 from tests.unit.worker.builders import (
     OLD,
     age,
     as_user,
     carry_out,
+    counters,
     directories,
     files_below,
     item,
@@ -23,20 +24,14 @@ from tests.unit.worker.builders import (
     users_files,
     write,
 )
+from tests.unit.worker.confinement import UID
 from tests.unit.worker.quarantines import put_back, quarantine_task, quarantined_directories
-
-UID = 65532
 
 
 @pytest.fixture(params=["Delete", "Quarantine"])
 def action(request: pytest.FixtureRequest) -> Action:
     """What becomes of what goes."""
     return "Delete" if request.param == "Delete" else "Quarantine"
-
-
-def counters(result: Result) -> Cleanup:
-    assert result.cleanup is not None, result
-    return result.cleanup
 
 
 def run(volume: Path, action: Action, approve: str | None = None, mode: Mode = "Enforce") -> Result:

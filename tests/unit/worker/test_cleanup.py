@@ -11,17 +11,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from housekeeper_api.result import Cleanup, Result
+from housekeeper_api.result import Result
 from housekeeper_api.task import Keep, Rule, TaskError
 from housekeeper_worker.errors import CouldNotRun
 from housekeeper_worker.retention.decide import Verdict
 from housekeeper_worker.stop import Stop
-from tests.unit.worker.builders import OLD, carry_out, cleanup_task, directories, files_below, rule, users_files, write
-
-
-def counters(result: Result) -> Cleanup:
-    assert result.cleanup is not None
-    return result.cleanup
+from tests.unit.worker.builders import (
+    OLD,
+    carry_out,
+    cleanup_task,
+    counters,
+    directories,
+    files_below,
+    rule,
+    users_files,
+    write,
+)
 
 
 @pytest.fixture

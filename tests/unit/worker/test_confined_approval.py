@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from housekeeper_api.result import Cleanup, Result
+from housekeeper_api.result import Result
 from housekeeper_api.task import Keep, Rule, Task
-from tests.unit.worker.builders import OLD, cleanup_task, give, rule, users_files, write
+from tests.unit.worker.builders import OLD, cleanup_task, counters, give, rule, users_files, write
 from tests.unit.worker.confinement import UID
 from tests.unit.worker.pods import Worker
 
@@ -48,11 +48,6 @@ class Pods:
     def approve(self, digest: str, *rules: Rule, **options: Any) -> Result:
         """Carry it out."""
         return self.run(cleanup_task(self.volume, *rules, max_items=0, approve=digest, **options))
-
-
-def counters(result: Result) -> Cleanup:
-    assert result.cleanup is not None, result.message
-    return result.cleanup
 
 
 @pytest.fixture

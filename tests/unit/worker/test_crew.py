@@ -16,20 +16,15 @@ from typing import Any, Final
 
 import pytest
 
-from housekeeper_api.result import Cleanup, Result
+from housekeeper_api.result import Result
 from housekeeper_api.task import Mode, Rule
 from housekeeper_worker.errors import CouldNotRun
 from housekeeper_worker.stop import Stop, stopping_on_signals
 from housekeeper_worker.volume.scan import WINDOW
-from tests.unit.worker.builders import OLD, carry_out, cleanup_task, files_below, rule, write
+from tests.unit.worker.builders import OLD, carry_out, cleanup_task, counters, files_below, rule, write
 from tests.unit.worker.test_stopping import STOPS_IN
 
 NOW: Final = time.time_ns() + 3_600_000_000_000
-
-
-def counters(result: Result) -> Cleanup:
-    assert result.cleanup is not None
-    return result.cleanup
 
 
 def numbers(result: Result) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from housekeeper_api.result import Cleanup, Result
+from housekeeper_api.result import Result
 from housekeeper_api.task import ItemTime, Keep
 from housekeeper_worker.retention.decide import Decided
 from tests.unit.worker.builders import (
@@ -20,6 +20,7 @@ from tests.unit.worker.builders import (
     as_user,
     carry_out,
     cleanup_task,
+    counters,
     directories,
     files_below,
     item,
@@ -27,11 +28,6 @@ from tests.unit.worker.builders import (
     write,
 )
 from tests.unit.worker.openers import holding
-
-
-def counters(result: Result) -> Cleanup:
-    assert result.cleanup is not None, result
-    return result.cleanup
 
 
 def left(volume: Path) -> set[str]:

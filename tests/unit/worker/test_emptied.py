@@ -11,9 +11,8 @@ import pytest
 
 from housekeeper_api.result import Cleanup
 from housekeeper_api.task import Rule
-from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, directories, item, rule, write
+from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, counters, directories, item, rule, write
 from tests.unit.worker.openers import holding
-from tests.unit.worker.test_directories import counters
 
 EMPTIED = "EmptiedByThisRun"
 

@@ -11,10 +11,10 @@ import pytest
 from housekeeper_api.result import as_dict
 from housekeeper_worker.errors import CouldNotRun
 from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, files_below, write
+from tests.unit.worker.confinement import UID
 from tests.unit.worker.scenarios import scene
 from tests.unit.worker.ways import Way
 
-UID = 65532
 """The worker's, in a pod."""
 
 

@@ -12,8 +12,18 @@ from hypothesis import strategies as st
 from housekeeper_api.task import Keep
 from housekeeper_worker.retention.incomplete import SUFFIXES, has_mark, is_incomplete, marked
 from housekeeper_worker.volume import scan
-from tests.unit.worker.builders import OLD, carry_out, cleanup_task, directories, files_below, item, rule, write
-from tests.unit.worker.test_directories import counters, left
+from tests.unit.worker.builders import (
+    OLD,
+    carry_out,
+    cleanup_task,
+    counters,
+    directories,
+    files_below,
+    item,
+    rule,
+    write,
+)
+from tests.unit.worker.test_directories import left
 
 NAMES = st.text(alphabet="ab.", min_size=1, max_size=4)
 

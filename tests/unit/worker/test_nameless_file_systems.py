@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from housekeeper_worker.volume import identity
-from tests.unit.worker.builders import OLD, carry_out, cleanup_task, users_files, write
-from tests.unit.worker.test_approval import approve, counters, held
+from tests.unit.worker.builders import OLD, carry_out, cleanup_task, counters, users_files, write
+from tests.unit.worker.test_approval import approve, held
 
 
 @pytest.fixture

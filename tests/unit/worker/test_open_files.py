@@ -12,22 +12,16 @@ from typing import Any
 
 import pytest
 
-from housekeeper_api.result import Cleanup, Result, as_dict
+from housekeeper_api.result import as_dict
 from housekeeper_api.task import OpenFiles
 from housekeeper_worker.volume.lease import OPEN_FLAGS, Leases, Use, breaks_ignored, is_whole
 from housekeeper_worker.volume.removal import REHEARSED
-from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, files_below, write
+from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, counters, files_below, write
+from tests.unit.worker.confinement import UID
 from tests.unit.worker.openers import holding
 from tests.unit.worker.scenarios import scene
 from tests.unit.worker.seccomp import OPENAT2, forbid
 from tests.unit.worker.ways import Way
-
-UID = 65532
-
-
-def counters(result: Result) -> Cleanup:
-    assert result.cleanup is not None
-    return result.cleanup
 
 
 @pytest.fixture

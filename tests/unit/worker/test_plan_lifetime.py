@@ -13,8 +13,8 @@ from housekeeper_api.task import PastRun
 from housekeeper_worker.audit import Audit
 from housekeeper_worker.cleanup import clean
 from housekeeper_worker.stop import Stop
-from tests.unit.worker.approving import approve, counters, held, plans
-from tests.unit.worker.builders import OLD, carry_out, cleanup_task, files_below, rule, users_files, write
+from tests.unit.worker.approving import approve, held, plans
+from tests.unit.worker.builders import OLD, carry_out, cleanup_task, counters, files_below, rule, users_files, write
 from tests.unit.worker.quarantines import quarantine_task
 
 

@@ -8,16 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from housekeeper_api.result import Cleanup, Result
 from housekeeper_worker.volume.protected import any_reserved, protection_of_file
-from tests.unit.worker.builders import OLD, carry_out, cleanup_task, files_below, rule, write
+from tests.unit.worker.builders import OLD, carry_out, cleanup_task, counters, files_below, rule, write
 from tests.unit.worker.openers import holding
 from tests.unit.worker.test_removal import interrupted
-
-
-def counters(result: Result) -> Cleanup:
-    assert result.cleanup is not None
-    return result.cleanup
 
 
 def test_a_directory_with_a_marker_stays_with_all_that_is_below(volume: Path, prefer_fallback: bool) -> None:

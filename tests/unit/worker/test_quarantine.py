@@ -18,6 +18,7 @@ from housekeeper_api.task import TaskError
 from housekeeper_worker.quarantine import manifest
 from housekeeper_worker.quarantine.manifest import Header, Item, Reading
 from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, files_below, give, rule, write
+from tests.unit.worker.confinement import UID
 from tests.unit.worker.openers import holding
 from tests.unit.worker.quarantines import (
     at_place,
@@ -31,8 +32,6 @@ from tests.unit.worker.quarantines import (
 from tests.unit.worker.scenarios import scene
 from tests.unit.worker.seccomp import LINKAT, RENAMEAT2, forbid
 from tests.unit.worker.ways import Way
-
-UID = 65532
 
 
 def test_what_is_old_is_moved_and_nothing_is_freed(volume: Path, prefer_fallback: bool) -> None:

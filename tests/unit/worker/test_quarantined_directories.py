@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from housekeeper_api.result import Cleanup, Result, as_dict
+from housekeeper_api.result import as_dict
 from housekeeper_api.task import Keep
 from housekeeper_worker.quarantine import acting
 from housekeeper_worker.quarantine.moving import Moving
@@ -22,6 +22,7 @@ from tests.unit.worker.builders import (
     age,
     as_user,
     carry_out,
+    counters,
     directories,
     files_below,
     item,
@@ -29,6 +30,7 @@ from tests.unit.worker.builders import (
     users_files,
     write,
 )
+from tests.unit.worker.confinement import UID
 from tests.unit.worker.openers import holding
 from tests.unit.worker.quarantines import (
     lines_of,
@@ -43,13 +45,7 @@ from tests.unit.worker.seccomp import RENAMEAT2, forbid
 from tests.unit.worker.test_directories import left
 from tests.unit.worker.test_trash import CHANGES, tick
 
-UID = 65532
 RULE = quarantining(directories())
-
-
-def counters(result: Result) -> Cleanup:
-    assert result.cleanup is not None, result
-    return result.cleanup
 
 
 @pytest.fixture(params=[[], ["fallback"]], ids=["openat2", "component-wise"])

@@ -21,6 +21,7 @@ from tests.unit.worker.builders import (
     age,
     as_user,
     carry_out,
+    counters,
     directories,
     files_below,
     item,
@@ -28,6 +29,7 @@ from tests.unit.worker.builders import (
     users_files,
     write,
 )
+from tests.unit.worker.confinement import UID
 from tests.unit.worker.openers import holding
 from tests.unit.worker.quarantines import (
     KEPT_DAYS,
@@ -39,14 +41,8 @@ from tests.unit.worker.quarantines import (
 )
 from tests.unit.worker.scenarios import scene
 
-UID = 65532
 RULE = quarantining(directories(["runs/*"]))
 AFTER = KEPT_DAYS + 1
-
-
-def counters(result: Result) -> Cleanup:
-    assert result.cleanup is not None, result
-    return result.cleanup
 
 
 def restored(result: Result) -> Restoration:

@@ -7,22 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from housekeeper_api.result import Cleanup, Result
 from housekeeper_api.task import OpenFiles, Pressure
 from housekeeper_worker.retention.pressure import Fill, Level, Need
 from housekeeper_worker.stop import stopping_on_signals
 from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.pressure import Gauge
-from tests.unit.worker.builders import carry_out, cleanup_task, directories, item, rule, write
+from tests.unit.worker.builders import carry_out, cleanup_task, counters, directories, item, rule, write
 from tests.unit.worker.test_directories import left
 from tests.unit.worker.test_trash import leave
 
 KIB = 1 << 10
-
-
-def counters(result: Result) -> Cleanup:
-    assert result.cleanup is not None, result
-    return result.cleanup
 
 
 @pytest.mark.parametrize("open_files", ["Protect", "Strict", "Ignore"])
@@ -41,29 +35,30 @@ def test_a_directory_is_no_file_that_nobody_can_tell_about(volume: Path, open_fi
     assert left(volume) == {f"run-{number}" for number in range(4)}
 
 
-def test_what_an_earlier_run_left_is_no_relief_of_this_one(volume: Path) -> None:
-    """It was not counted either when the claim was looked at: nothing in `.housekeeper` is."""
+@pytest.fixture
+def interrupted(volume: Path) -> Path:
+    """Six files, a day apart, and a larger one in the trash, which an earlier run left."""
     item(volume / "d", "a")
     write(volume / "d/b", content=b"x" * 400 * KIB)
     leave(volume, committed=True)
     for number in range(6):
         write(volume / str(number), days=number + 1, content=b"x" * 100 * KIB)
+    return volume
+
+
+def test_what_an_earlier_run_left_is_no_relief_of_this_one(interrupted: Path) -> None:
+    """It was not counted either when the claim was looked at: nothing in `.housekeeper` is."""
     pressure = Pressure(80, 50, "Claim", 700 * KIB)
-    result = carry_out(cleanup_task(volume, rule(older="12h"), pressure=pressure))
-    assert left(volume) == {"0", "1", "2"}
+    result = carry_out(cleanup_task(interrupted, rule(older="12h"), pressure=pressure))
+    assert left(interrupted) == {"0", "1", "2"}
     assert "was 86.2 % full and is 43.4 % full" in result.message
     assert counters(result).removed == 4  # and what was finished
 
 
-def test_what_could_not_be_relieved_is_told_without_it(volume: Path) -> None:
-    item(volume / "d", "a")
-    write(volume / "d/b", content=b"x" * 400 * KIB)
-    leave(volume, committed=True)
-    for number in range(6):
-        write(volume / str(number), days=number + 1, content=b"x" * 100 * KIB)
+def test_what_could_not_be_relieved_is_told_without_it(interrupted: Path) -> None:
     pressure = Pressure(80, 50, "Claim", 700 * KIB)
-    result = carry_out(cleanup_task(volume, rule(older="132h"), pressure=pressure))
-    assert left(volume) == {"0", "1", "2", "3", "4"}
+    result = carry_out(cleanup_task(interrupted, rule(older="132h"), pressure=pressure))
+    assert left(interrupted) == {"0", "1", "2", "3", "4"}
     assert "freed 100 KiB; the rules let no more go" in result.message
 
 

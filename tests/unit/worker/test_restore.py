@@ -15,6 +15,7 @@ from housekeeper_worker.errors import CouldNotRun
 from housekeeper_worker.restore import restorable
 from housekeeper_worker.stop import Stop
 from tests.unit.worker.builders import OLD, as_user, carry_out, write
+from tests.unit.worker.confinement import UID
 from tests.unit.worker.quarantines import (
     at_place,
     contents,
@@ -23,8 +24,6 @@ from tests.unit.worker.quarantines import (
     quarantine_task,
     quarantines,
 )
-
-UID = 65532
 
 
 def quarantined(volume: Path, *paths: str, run: str = "run-1") -> None:

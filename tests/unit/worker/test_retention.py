@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from housekeeper_api.result import Cleanup, Result
 from housekeeper_api.task import GroupKeep, ItemTime, Keep, Rule, TaskError
 from housekeeper_worker.retention.decide import Decided
-from tests.unit.worker.builders import as_user, carry_out, cleanup_task, files_below, rule, users_files, write
+from tests.unit.worker.builders import as_user, carry_out, cleanup_task, counters, files_below, rule, users_files, write
 
 ENVIRONMENTS = r"(?:.*/)?(?P<env>prod|qa|dev|test)[-_][^/]*"
 PER_ENVIRONMENT = (GroupKeep({"env": "prod"}, Keep(last=10)), GroupKeep({"env": "test"}, Keep(last=3)))
@@ -22,11 +21,6 @@ PER_ENVIRONMENT = (GroupKeep({"env": "prod"}, Keep(last=10)), GroupKeep({"env": 
 
 def keeping(keep: Keep | None, older: str | None = None, **members: object) -> Rule:
     return dataclasses.replace(rule(), remove_older_than=older, keep=keep, **members)
-
-
-def counters(result: Result) -> Cleanup:
-    assert result.cleanup is not None
-    return result.cleanup
 
 
 def decisions(volume: Path, *rules: Rule, settle: float = 0) -> dict[str, Decided]:

@@ -12,21 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housekeeper_api.result import Cleanup, Result
 from housekeeper_api.task import ItemTime, Keep, Rule, TimeSource
 from housekeeper_worker.retention.sizes import size_bounds, within
-from tests.unit.worker.builders import DAY, carry_out, cleanup_task, files_below, rule, write
+from tests.unit.worker.builders import DAY, carry_out, cleanup_task, counters, files_below, rule, write
 from tests.unit.worker.scenarios import scene
 
 
 def changed(**members: object) -> Rule:
     """The rule of these tests, older than 30 days, but for some members."""
     return dataclasses.replace(rule(), **members)
-
-
-def counters(result: Result) -> Cleanup:
-    assert result.cleanup is not None
-    return result.cleanup
 
 
 def sized(volume: Path, sizes: dict[str, int], *, days: float = 40) -> None:

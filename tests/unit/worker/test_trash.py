@@ -27,9 +27,20 @@ from housekeeper_worker.volume.emptying import Emptying
 from housekeeper_worker.volume.removal import Removal
 from housekeeper_worker.volume.root import VolumeRoot
 from housekeeper_worker.volume.trash import Coming, Trash
-from tests.unit.worker.builders import OLD, age, as_user, carry_out, cleanup_task, directories, files_below, item, write
+from tests.unit.worker.builders import (
+    OLD,
+    age,
+    as_user,
+    carry_out,
+    cleanup_task,
+    counters,
+    directories,
+    files_below,
+    item,
+    write,
+)
 from tests.unit.worker.openers import holding
-from tests.unit.worker.test_directories import counters, left, trashed
+from tests.unit.worker.test_directories import left, trashed
 
 
 def interrupted(

@@ -10,9 +10,19 @@ from pathlib import Path
 import pytest
 
 from housekeeper_worker.stop import Reason, Stop
-from tests.unit.worker.builders import OLD, carry_out, cleanup_task, directories, files_below, item, rule, write
+from tests.unit.worker.builders import (
+    OLD,
+    carry_out,
+    cleanup_task,
+    counters,
+    directories,
+    files_below,
+    item,
+    rule,
+    write,
+)
 from tests.unit.worker.openers import holding
-from tests.unit.worker.test_directories import counters, left, trashed
+from tests.unit.worker.test_directories import left, trashed
 from tests.unit.worker.test_trash import leave
 
 JOURNAL = ".housekeeper/trash/journal"

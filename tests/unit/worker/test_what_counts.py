@@ -11,9 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from housekeeper_api.result import Cleanup, Result
 from housekeeper_api.task import ItemTime, Keep, Rule
-from tests.unit.worker.builders import OLD, carry_out, cleanup_task, directories, item, rule, users_files, write
+from tests.unit.worker.builders import (
+    OLD,
+    carry_out,
+    cleanup_task,
+    counters,
+    directories,
+    item,
+    rule,
+    users_files,
+    write,
+)
 
 HOUSEKEEPER = Path(sys.executable).with_name("housekeeper")
 POLICY = """\
@@ -28,11 +37,6 @@ spec:
 ALL_OF_IT = Keep(max_total_size=1, at_least=0)
 """Nothing of a group fits."""
 BY_HOST = r"(?P<host>[a-z]+)-.*"
-
-
-def counters(result: Result) -> Cleanup:
-    assert result.cleanup is not None, result
-    return result.cleanup
 
 
 def dumps(volume: Path) -> Rule:

@@ -42,14 +42,14 @@ def approved(
     task: Task, what: Cleanup, root: VolumeRoot, plan: Plan, births: Births, *, file_system: str, now_ns: int
 ) -> Approval | Lost:
     """Look up the plan that `what.approve` names, and find which items of the fresh `plan` it approves."""
-    lost: Lost | None = None
-    for where in place.places(what):
-        found = _approved_at(task, where, root, plan, births, file_system=file_system, now_ns=now_ns)
+    first, *others = place.places(what)
+    found = _approved_at(task, first, root, plan, births, file_system=file_system, now_ns=now_ns)
+    for where in others:
         if isinstance(found, Approval):
-            return found
-        lost = lost or found
-    assert lost is not None  # noqa: S101 there is always a place
-    return lost
+            break
+        other = _approved_at(task, where, root, plan, births, file_system=file_system, now_ns=now_ns)
+        found = other if isinstance(other, Approval) else found
+    return found
 
 
 def _approved_at(

@@ -16,7 +16,7 @@ from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.protected import Protection, any_reserved, protection_of_file
 from housekeeper_worker.volume.root import VolumeRoot
-from housekeeper_worker.volume.scan import Window
+from housekeeper_worker.volume.scan import Entry, Window
 from housekeeper_worker.volume.stats import BLOCK, Columns, Stats
 
 OnFileError = Callable[[bytes, bytes, OSError], None]
@@ -25,7 +25,6 @@ OnFileError = Callable[[bytes, bytes, OSError], None]
 OnProtected = Callable[[bytes, Records, int, Protection], None]
 """Called with a directory, files in it, the place of one among them that is protected, and why."""
 
-Entry = os.DirEntry[str]
 _COLUMNS: Final = ("inode", "device", "size", "allocated", "modified", "changed", "links")
 """Birth times are asked for where one is wanted, which is seldom."""
 _inode = os.DirEntry.inode

@@ -22,6 +22,7 @@ from housekeeper_worker.volume.protected import RESERVED_DIRECTORIES, Protection
 from housekeeper_worker.volume.root import OWN_DIRECTORY, VolumeRoot
 
 Entry = os.DirEntry[str]
+"""A name in a directory, with its type and inode."""
 _is_symlink, _is_file = os.DirEntry.is_symlink, os.DirEntry.is_file
 
 WINDOW: Final = 20_000
@@ -53,7 +54,7 @@ class Window(NamedTuple):
     directory: bytes
     """Path below the root; empty for the root itself."""
     fd: int
-    files: list[os.DirEntry[str]]
+    files: list[Entry]
     """Regular files."""
     scope: Scope
     items: list[DirectoryItem]
@@ -234,7 +235,7 @@ class Walk:
                     return
                 self._sharing.between(stack, spare=len(stack), listed=self._listed)
 
-    def _items(self, path: bytes, scope: Scope, window: list[os.DirEntry[str]]) -> list[DirectoryItem]:
+    def _items(self, path: bytes, scope: Scope, window: list[Entry]) -> list[DirectoryItem]:
         """The sub-directories that are items."""
         if self._select_directories is None:
             return []
@@ -251,7 +252,7 @@ class Walk:
         self,
         path: bytes,
         scope: Scope,
-        window: list[os.DirEntry[str]],
+        window: list[Entry],
         stack: Stack,
         items: Sequence[DirectoryItem],
     ) -> None:

@@ -36,8 +36,6 @@ _SECOND: Final = 1_000_000_000
 # Without giving up the interpreter's lock for each file: nobody else here waits for it, and it costs as much as a call.
 _STATX: Final[Any] = getattr(ctypes.PyDLL(None), "statx", None)
 _EACH: Final = struct.Struct(f"{_RECORD}s" * BLOCK)
-
-
 _MOST: Final = (1 << 63) - 1
 _MOST_SECONDS: Final = _MOST // _SECOND - 1
 
