@@ -14,7 +14,8 @@ from typing import Any, Final
 from housekeeper_api import result
 from housekeeper_api.fields.status import CheckStatus
 from housekeeper_api.fields.values import MAX_INTEGER, clip
-from housekeeper_api.maintenance_run import (
+from housekeeper_api.quantities import format_bytes
+from housekeeper_api.run_result import (
     MAX_CHECKS,
     MAX_ERRORS,
     MAX_NOTES,
@@ -27,7 +28,6 @@ from housekeeper_api.maintenance_run import (
     RestoreResult,
     RunResult,
 )
-from housekeeper_api.quantities import format_bytes
 
 LONGEST_KEPT: Final = dt.timedelta(days=3650)
 """The longest `quarantine.keepFor`. A record stays while its quarantine can be restored: no message pins it longer."""

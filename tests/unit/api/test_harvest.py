@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from housekeeper_api.durations import Duration
 from housekeeper_api.harvest import LONGEST_KEPT, run_result
-from housekeeper_api.maintenance_run import RunResult
 from housekeeper_api.result import AuditReport, CheckReport, Cleanup, Restoration, Result, ResultError
+from housekeeper_api.run_result import RunResult
 
 ENDED = dt.datetime(2026, 11, 22, 3, 5, tzinfo=dt.UTC)
 DIGEST = f"sha256:{'0' * 64}"
