@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 from typing import Any, Final, NamedTuple
 
 from housekeeper_api.durations import Duration
@@ -165,7 +166,8 @@ class Simulation:
         planned = planned_bytes = 0
         for rule, gathering in rules.items():
             for one in gathering.groups():
-                sizes = [gathering.files.allocated[one.order[place]] for place in gathering.going(one, all_listed=True)]
+                going = compress(one.order, gathering.going(one, all_listed=True))
+                sizes = list(map(gathering.files.allocated.__getitem__, going))
                 planned, planned_bytes = planned + len(sizes), planned_bytes + sum(sizes)
                 for place, index in enumerate(one.order):
                     number = numbers[rule][index]

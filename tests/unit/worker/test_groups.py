@@ -6,13 +6,10 @@ import datetime as dt
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from housekeeper_api.task import GroupKeep, Keep, Rule, TaskError
 from housekeeper_worker.retention.groups import Grouping, words
 from housekeeper_worker.retention.name_times import reader
-from housekeeper_worker.retention.order import oldest_first
 from housekeeper_worker.retention.times import zone
 from housekeeper_worker.volume.names import matching_form
 
@@ -73,25 +70,6 @@ def test_the_first_match_replaces_keep() -> None:
 def test_an_expression_that_is_none_names_its_field() -> None:
     with pytest.raises(TaskError, match=r"spec\.rules\[0\]\.groupBy: .*RE2"):
         grouping("(?P<env>prod")
-
-
-@given(st.lists(st.tuples(st.integers(-(2**62), 2**62) | st.integers(0, 3), st.binary(max_size=3)), unique=True))
-def test_order_is_by_time_and_then_by_path(items: list[tuple[int, bytes]]) -> None:
-    def ranks() -> Sequence[int]:
-        order = sorted(range(len(items)), key=lambda index: items[index][1])
-        found = [0] * len(items)
-        for rank, index in enumerate(order):
-            found[index] = rank
-        return found
-
-    order = oldest_first([time for time, _ in items], range(len(items)), ranks)
-    assert [items[index] for index in order] == sorted(items)
-
-
-def test_a_large_group_is_sorted_in_parts() -> None:
-    times = [(number * 7919) % 100_003 for number in range(100_003)]
-    order = oldest_first(times, range(len(times)), list)
-    assert [times[index] for index in order] == list(range(100_003))
 
 
 def ns(text: str) -> int:

@@ -6,7 +6,7 @@ import datetime as dt
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import compress
+from functools import cache
 from operator import not_
 from typing import Final, NamedTuple
 
@@ -129,9 +129,9 @@ class Candidates:
     def groups(self) -> Iterator[Group]:
         """Each group with what is kept of it."""
         times = self._time if self._has_own_time else self.files.modified
+        ranks = cache(self._ranks)
         for number, members in enumerate(self._members):
-            order = oldest_first(times, members, self._ranks)
-            column = array("q", map(times.__getitem__, order))
+            order, column = oldest_first(times, members, ranks)
             keep = self.grouping.keep(number)
             kept = None if keep is None else keeping(column, self._sizes(order), keep, self._tz)
             yield Group(number, order, column, kept, bisect_left(column, self._lines.old_before))
@@ -186,25 +186,24 @@ class Candidates:
             reasons.append(reason(verdict, older or "", self._settle))
         return tuple(reasons)
 
-    def going(self, group: Group, *, all_listed: bool) -> array[int]:
-        """Places that go, the oldest first. Takes note if nothing that counts would be left.
+    def going(self, group: Group, *, all_listed: bool) -> bytes:
+        """Marks of the places that go, of as many as are old. Takes note if nothing that counts would be left.
 
         What stays and does not count, such as half a backup, takes the place of nothing that goes.
         """
         kept, order, verdicts = group.kept, group.order, self._verdict
         if not all_listed and kept is not None and kept.keep.max_total_size is not None:
-            return array("I")
+            return b""
         # Columns at once, for a group may be all that there is.
         marks = b"\x01" * group.old
         if kept is not None:
-            masks = memoryview(kept.masks)[: group.old]
+            masks = kept.masks[: group.old]
             marks = bytes(map(_UNKEPT.__contains__, masks) if CAPPED in masks else map(not_, masks))
         if any(verdicts):
             marks = bytes(mark and not verdicts[index] for mark, index in zip(marks, order, strict=False))
-        places = array("I", compress(range(group.old), marks))
-        if places and len(places) == len(order) and kept is not None:
+        if 0 < len(order) == marks.count(1) and kept is not None:
             self.emptied.add(words(self.grouping.values(group.number)))
-        return places
+        return marks
 
     def decided(self, group: Group, place: int, path: bytes, *, all_listed: bool) -> Decided:
         """One decision with its reasons."""
@@ -221,9 +220,9 @@ class Candidates:
             group.times[place],
         )
 
-    def move_to(self, plan: Plan, group_causes: array[int], going: bytearray) -> None:
-        """Hand over what goes; nothing else is kept of the items."""
-        plan.take(self.files, going, group_causes, self._time if self._has_own_time else self.files.modified)
+    def move_to(self, plan: Plan, causes: array[int]) -> None:
+        """Hand over what goes, which has a cause; nothing else is kept of the items."""
+        plan.take(self.files, causes, self._time if self._has_own_time else self.files.modified)
         self.files.clear()
         self._verdict = array("B")
         self._time = array("q")

@@ -26,6 +26,10 @@ _BLOCK: Final = 4096
 """Files that are hashed together."""
 
 
+STAYS: Final = 0xFFFFFFFF
+"""In a column of causes: it has none, for it does not go."""
+
+
 class Store(Protocol):
     """Where bytes are kept and found again."""
 
@@ -115,16 +119,16 @@ class Plan:
         offset = self._stores[0].append(data)
         return Part(directory, len(records), 0, offset, len(data), self._digest_of([records]), b"", *_weight(records))
 
-    def take(self, files: Files, going: bytearray, causes: array[int], times: array[int]) -> None:
-        """Add those of `files` that are marked in `going`, each with its cause and time."""
+    def take(self, files: Files, causes: array[int], times: array[int]) -> None:
+        """Add those of `files` that have a cause other than `STAYS`, each with it and its time."""
         for chunk in files.chunks:
             end = chunk.first + chunk.length
-            marks = going[chunk.first : end]
-            if 1 in marks:
+            of = causes[chunk.first : end]
+            stay = of.count(STAYS)
+            if stay < chunk.length:
                 records = files.records(chunk)
-                records.cause = causes[chunk.first : end]
-                records.time = times[chunk.first : end]
-                self.add(chunk.directory, records.compressed(marks) if 0 in marks else records)
+                records.cause, records.time = of, times[chunk.first : end]
+                self.add(chunk.directory, records.compressed(bytes(map(STAYS.__ne__, of))) if stay else records)
 
     def join(self, parts: Sequence[Part], store: Store) -> None:
         """Add what another plan with the same causes found, and `store`, where its records lie."""

@@ -106,7 +106,7 @@ def by_age(plan: Plan, timed: Container[int]) -> Aged:
             for place, links in enumerate(records.links):
                 if links > 1:
                     aged.inodes[first + place] = records.device[place], records.inode[place], links
-    aged.order.extend(oldest_first(times, range(len(times)), lambda: _ranks(plan, aged.firsts)))
+    aged.order.extend(oldest_first(times, range(len(times)), lambda: _ranks(plan, aged.firsts)).indices)
     return aged
 
 

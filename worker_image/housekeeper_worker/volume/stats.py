@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from itertools import compress, repeat
 from typing import Any, Final
 
+from housekeeper_worker import lanes
+
 BLOCK: Final = 1024
 """Files at once: few enough that the buffer stays in a processor's cache."""
 
@@ -49,19 +51,6 @@ def bounded(time: int) -> int:
     return max(-_MOST, min(time, _MOST))
 
 
-def _number(column: array[int]) -> int:
-    """A column as one large number, so that all of it can be multiplied or added to at once.
-
-    That is right as long as no result needs more than the 64 bits of its place.
-    """
-    return int.from_bytes(column.tobytes(), sys.byteorder)
-
-
-def _column(number: int, count: int) -> array[int]:
-    """The column that such a number is."""
-    return array("q", number.to_bytes(8 * count, sys.byteorder))
-
-
 class Columns:
     """What is known of some files, a column for each kind of number; in the order in which the files were named."""
 
@@ -87,8 +76,8 @@ class Columns:
             each = zip(self._quad(place), self._long(2 * place + 2), strict=True)
             return array("q", [bounded(second * _SECOND + rest) for second, rest in each])
         # The nanoseconds are the half of their quad that comes first.
-        rest = _number(self._quad(place + 1)) >> (32 if sys.byteorder == "big" else 0)
-        return _column(_number(seconds) * _SECOND + rest, self._count)
+        rest = lanes.number(self._quad(place + 1)) >> (32 if sys.byteorder == "big" else 0)
+        return lanes.column(lanes.number(seconds) * _SECOND + rest, self._count)
 
     def inode(self) -> array[int]:
         """Inode numbers."""
@@ -100,7 +89,7 @@ class Columns:
 
     def allocated(self) -> array[int]:
         """Bytes on disk, so that sparse files count as they are."""
-        return _column(_number(self._quad(_BLOCKS)) * _UNIT, self._count)
+        return lanes.column(lanes.number(self._quad(_BLOCKS)) * _UNIT, self._count)
 
     def links(self) -> array[int]:
         """Names of the file."""
