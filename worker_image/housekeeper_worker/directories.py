@@ -78,7 +78,7 @@ class Directories:
         self._now = now_ns
         self._on_decision = on_decision
         self._on_error = on_error
-        self._stats = Stats()
+        self._stats = Stats(births=True)
         self._grouping = {number: one.grouping for number, one in rules.together.items() if one.grouping.selects}
 
     def select(self, path: bytes, scope: Scope, names: list[str]) -> list[DirectoryItem]:

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import sys
 from array import array
+from functools import lru_cache
 from typing import Final
 
 _BYTES: Final = 8
+_SIGN: Final = 1 << 63
+LIMIT: Final = 1 << 62
+"""`below` knows numbers from 0 on that are less."""
 _LOW_WORD: Final = 0 if sys.byteorder == "little" else 1
 
 
@@ -22,6 +26,29 @@ def number(column: array[int]) -> int:
 def everywhere(value: int, count: int) -> int:
     """The number that has `value`, from 0 to 2^64 - 1, in each of `count` lanes."""
     return int.from_bytes(value.to_bytes(_BYTES, sys.byteorder) * count, sys.byteorder)
+
+
+@lru_cache(maxsize=16)
+def _again(value: int, count: int) -> int:
+    """`everywhere`, for what is wanted again and again."""
+    return everywhere(value, count)
+
+
+def are_known(lanes: int, count: int) -> bool:
+    """Whether `below` may be asked about such numbers."""
+    return not lanes & _again(_SIGN | LIMIT, count)
+
+
+def below(lanes: int, limit: int, count: int) -> int:
+    """Lanes of 1 where a number is less than `limit`, and of 0. All of them are known, and so is the limit."""
+    if limit <= 0:
+        return 0
+    return (_again(_SIGN + limit - 1, count) - lanes) >> 63 & _again(1, count)
+
+
+def marks(lanes: int, count: int) -> bytes:
+    """Lanes of 1 and 0 as a byte each."""
+    return lanes.to_bytes(_BYTES * count, "little")[::_BYTES]
 
 
 def column(lanes: int, count: int, code: str = "q") -> array[int]:

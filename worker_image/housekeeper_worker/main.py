@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import time
+from typing import NoReturn
 
 from housekeeper_api import names
 from housekeeper_api.exit_codes import ExitCode
@@ -26,7 +28,16 @@ def main() -> None:
         report.deliver(result, termination_log)
     except OSError as error:
         log("error", f"the result could not be written to {termination_log}: {error.strerror}", result=result.to_json())
-    sys.exit(code)
+    _end(code)
+
+
+def _end(code: int) -> NoReturn:
+    """End this process at once: all that is to be kept is written and synced, and to tear an interpreter down object by
+    object takes a tenth of a cold start."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # nobody reads any more
+            stream.flush()
+    os._exit(code)
 
 
 def work(task_file: str) -> tuple[Result, ExitCode]:

@@ -72,7 +72,8 @@ class Survey:
         it; they begin when the first one sees that there is much to do, or `at_once`.
 
         `sizes` and `times`: bounds on the size, and how the times of files are had, for the rules that say it.
-        `rules` are for items that are directories, and for what is incomplete; without them there is neither.
+        `rules` are for items that are directories, for what is incomplete and for birth times; without them there is
+        none of these.
         """
         self._root = root
         self._selector = selector
@@ -96,6 +97,7 @@ class Survey:
         self._hire_after = 0 if at_once else HIRE_AFTER
         self._incomplete = {number for number, rule in enumerate(rules) if rule.ignore_incomplete}
         """Rules that leave alone what is incomplete."""
+        self._births = any(rule.time.source == "BirthTime" for rule in rules)
         self._marks = Marks()
         self._begin(store)
         self._directories: Directories | None = None
@@ -112,7 +114,9 @@ class Survey:
         self.tally = Tally()
         # Each process has its part of the operations, from the beginning.
         pace = Pace(self._rate / self._processes, self._stop) if self._rate else None
-        self._blocks = Blocks(self._root, self.tally, self._now, self._stop, self._on_file_error, pace)
+        self._blocks = Blocks(
+            self._root, self.tally, self._now, self._stop, self._on_file_error, pace, births=self._births
+        )
         if self._on_decision is not None:
             self._blocks.on_protected = self._on_protected
         self._number = 0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Mapping
 from enum import IntEnum
-from itertools import compress
 from typing import Final, Literal, NamedTuple
+
+from housekeeper_worker import lanes
 
 Decision = Literal["Keep", "Remove"]
 
@@ -92,25 +94,26 @@ def decide(modified: int, changed: int, lines: Lines, clock: int) -> Verdict:
     return Verdict.REMOVE
 
 
-def old_at_once(
-    modified: Sequence[int], changed: Callable[[], Sequence[int]], lines: Lines, clock: int
-) -> bytes | None:
+def old_at_once(modified: array[int], changed: Callable[[], array[int]], lines: Lines, clock: int) -> bytes | None:
     """Decide about many files by times in whole seconds, rounded down: marks of those that go; the others are young.
 
     None where that does not decide all of them as `decide` would: some are settling or in the future, or lie in the
     second that a line goes through. `changed` is asked only if anything is old.
     """
+    count, times = len(modified), lanes.number(modified)
     line, settled = lines.old_before // _SECOND, lines.settled_until // _SECOND
-    if max(modified) >= clock // _SECOND or line in modified:
+    if not lanes.are_known(times, count) or lanes.below(times, clock // _SECOND, count).bit_count() != count:
         return None
-    marks = bytes([time < line for time in modified])
-    if 1 in marks:
-        if line > settled and max(compress(modified, marks)) >= settled:
+    old = lanes.below(times, line, count)
+    if old != lanes.below(times, line + 1, count):
+        return None
+    if old:
+        changes = lanes.number(changed())
+        if not lanes.are_known(changes, count) or old & ~lanes.below(changes, settled, count):
             return None
-        changes = changed()
-        if max(changes) >= settled and max(compress(changes, marks)) >= settled:
+        if line > settled and old & ~lanes.below(times, settled, count):
             return None
-    return marks
+    return lanes.marks(old, count)
 
 
 def decision(verdict: Verdict) -> Decision:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat as modes
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -60,13 +59,16 @@ class Blocks:
         stop: Stop,
         on_error: OnFileError,
         pace: Pace | None = None,
+        *,
+        births: bool = False,
     ) -> None:
+        """`births`: whether the birth times of files are wanted."""
         self._root = root
         self._tally = tally
         self._now = now_ns
         self._stop = stop
         self._on_error = on_error
-        self._stats = Stats()
+        self._stats = Stats(births=births)
         self._pace = pace
         self._size = BLOCK if pace is None else min(BLOCK, pace.step)
         self.on_protected: OnProtected | None = None
@@ -104,7 +106,7 @@ class Blocks:
             return [place not in errors for place in range(len(names))]
         if stats.inode() != inodes and (marks := self._without_mounts(window, names, inodes)) is not None:
             return marks
-        if reserved or any(mode & modes.S_ISVTX for mode in set(stats.mode())):
+        if reserved or stats.any_sticky():
             return self._without_protected(window.directory, names)
         return None
 
