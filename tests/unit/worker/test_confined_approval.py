@@ -1,4 +1,4 @@
-"""Approval by workers as pods run them: one process holds, another carries out, whatever happened in between."""
+"""Approval by workers, as pods run them and as root: one holds, another carries out, whatever happened in between."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import pytest
 from housekeeper_api.result import Result
 from housekeeper_api.task import Keep, Rule, Task
 from tests.unit.worker.builders import OLD, cleanup_task, counters, give, rule, users_files, write
-from tests.unit.worker.confinement import UID
 from tests.unit.worker.pods import Worker
 
 MILLION = 1_000_000
@@ -118,15 +117,15 @@ def plant(volume: Path, directories: range) -> None:
 
 
 @pytest.fixture
-def a_million(memory_volume: Path) -> Iterator[Path]:
+def a_million(memory_volume: Path, uid: int) -> Iterator[Path]:
     """A million old files of the worker in a thousand directories of a tmpfs, made by two processes."""
-    give(memory_volume, UID)
+    give(memory_volume, uid)
     children = []
     for half in (range(DIRECTORIES // 2), range(DIRECTORIES // 2, DIRECTORIES)):
         children.append(os.fork())
         if children[-1] == 0:
-            os.setresgid(UID, UID, UID)
-            os.setresuid(UID, UID, UID)  # and no more: the inodes count for who makes them
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)  # and no more: the inodes count for who makes them
             plant(memory_volume, half)
             os._exit(0)
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
@@ -134,10 +133,13 @@ def a_million(memory_volume: Path) -> Iterator[Path]:
     subprocess.run(["rm", "-rf", memory_volume], check=True)
 
 
-def test_a_plan_of_a_million_is_held_and_carried_out_in_128_mebibytes(a_million: Path, open_volume: Path) -> None:
-    """The plan lies on another volume: its file on a tmpfs would be of the worker's own memory, which would not do."""
-    pods, reports = Pods(a_million, UID), open_volume
-    give(reports, UID)
+def test_a_plan_of_a_million_is_held_and_carried_out(a_million: Path, open_volume: Path, uid: int) -> None:
+    """The confined worker does it in 128 MiB.
+
+    The plan lies on another volume: its file on a tmpfs would be of the worker's own memory, which would not do.
+    """
+    pods, reports = Pods(a_million, uid), open_volume
+    give(reports, uid)
     digest = pods.held(rule(), report=reports, timeout=600)
     result = pods.run(cleanup_task(a_million, max_items=0, approve=digest, report=reports, timeout=600))
     assert (result.outcome, counters(result).removed, counters(result).plan_digest) == ("Succeeded", MILLION, digest)
