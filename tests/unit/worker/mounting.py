@@ -28,6 +28,7 @@ def loop_ext4(directory: Path, *, mebibytes: int = 16, options: str = "loop") ->
 def file_system(directory: Path, kind: str) -> Path:
     """A file system of this kind with room for some hundred MiB, mounted at `volume` below `directory`."""
     volume = directory / "volume"
+    volume.mkdir(exist_ok=True)
     match kind:
         case "tmpfs":
             run("mount", "-t", "tmpfs", "-o", "size=320M", "tmpfs", volume)
@@ -51,6 +52,6 @@ def file_system(directory: Path, kind: str) -> Path:
 def tmpfs(directory: Path, options: str) -> Path:
     """A tmpfs with these options, mounted at `volume` below `directory`."""
     volume = directory / "volume"
-    volume.mkdir()
+    volume.mkdir(exist_ok=True)
     run("mount", "-t", "tmpfs", "-o", options, "tmpfs", volume)
     return volume

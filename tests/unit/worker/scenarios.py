@@ -18,11 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from housekeeper_api.task import ItemTime, Keep, Mode
-from housekeeper_worker.audit.verify import verify
 from housekeeper_worker.checks.filesystem import measure_filesystem
 from housekeeper_worker.errors import CouldNotRun
-from housekeeper_worker.main import perform
-from housekeeper_worker.stop import Stop
 from tests.unit.worker.builders import (
     OLD,
     carry_out,
@@ -36,7 +33,7 @@ from tests.unit.worker.builders import (
 from tests.unit.worker.mounting import file_system, loop_ext4, run, tmpfs
 from tests.unit.worker.openers import holding
 from tests.unit.worker.quarantines import contents, in_quarantine, put_back, quarantine_task, quarantining
-from tests.unit.worker.ways import COMPONENT_WISE, CONFINED, Way
+from tests.unit.worker.ways import Way
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -164,37 +161,6 @@ def full(directory: Path, way: Way) -> dict[str, Any]:
     way.give(volume / "old")
     result = way.clean(cleanup_task(volume))
     return {"result": result, "left": _names(volume)}
-
-
-def full_reports(directory: Path, way: Way, processes: str) -> dict[str, Any]:
-    """A report volume with room for a part of the audit of several processes."""
-    volume, reports = directory / "volume", directory / "reports"
-    for number in range(8000):
-        write(volume / f"d{number % 4}/{'x' * 100}-{number}", days=OLD)
-    reports.mkdir()
-    run("mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", reports)
-    task = cleanup_task(volume, processes=int(processes))
-    assert task.cleanup is not None
-    task = dataclasses.replace(task, cleanup=dataclasses.replace(task.cleanup, report=str(reports)))
-    way.give(volume, reports)
-    result = way.run(lambda: perform(task, Stop()))
-    left = len(files_below(volume))
-    path = reports / task.namespace / task.policy / "run-1-a1.ndjson"
-    audit = result["cleanup"]["audit"]
-    safe = path.read_bytes().splitlines(keepends=True)[: audit["lines"]]
-    with open(path, "rb") as file:
-        verdict = verify(file, audit["head"])
-    told = [json.loads(line) for line in safe]
-    again = way.run(lambda: perform(dataclasses.replace(task, run="run-2"), Stop()))
-    return {
-        "result": result,
-        "before": 8000,
-        "left": left,
-        "safe": sum(line["event"] == "removed" for line in told),
-        "announced": sum(line["count"] for line in told if line["event"] == "intent"),
-        "verdict": dataclasses.asdict(verdict),
-        "again": {"left": len(files_below(volume)), "message": again.get("error") or again["message"]},
-    }
 
 
 def overlay(directory: Path, way: Way) -> dict[str, Any]:
@@ -370,5 +336,5 @@ def df(directory: Path, _way: Way) -> dict[str, Any]:
 
 if __name__ == "__main__":
     play: Callable[..., dict[str, Any]] = globals()[sys.argv[1]]
-    words = [argument for argument in sys.argv[3:] if argument not in {COMPONENT_WISE, CONFINED}]
-    print(json.dumps(play(Path(sys.argv[2]), Way.of(sys.argv[3:]), *words)))
+    the_way, words = Way.apart(sys.argv[3:])
+    print(json.dumps(play(Path(sys.argv[2]), the_way, *words)))

@@ -22,6 +22,7 @@ from housekeeper_worker.cleanup import clean
 from housekeeper_worker.errors import CouldNotRun
 from housekeeper_worker.main import perform
 from housekeeper_worker.stop import Stop
+from tests.unit.worker import report_scenes
 from tests.unit.worker.builders import DAY, OLD, as_user, carry_out, cleanup_task, write
 from tests.unit.worker.quarantines import quarantine_task
 from tests.unit.worker.scenarios import scene
@@ -263,11 +264,15 @@ def test_workers_of_several_users_share_a_volume(open_volume: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("processes", ["1", "2", "3"])
+@pytest.mark.usefixtures("file_system_tools")
+@pytest.mark.parametrize(
+    ("kind", "processes"),
+    [*(("tmpfs", processes) for processes in "123"), *((kind, "2") for kind in ("ext4", "xfs", "btrfs"))],
+)
 def test_a_report_volume_that_gets_full_stops_the_removal_and_the_result_says_how_far_it_came(
-    open_volume: Path, processes: str, uid: int
+    open_volume: Path, kind: str, processes: str, uid: int
 ) -> None:
-    told = scene("full_reports", open_volume.parent, processes, way=Way(uid))
+    told = scene("full_reports", open_volume.parent, kind, processes, way=Way(uid), module=report_scenes.__name__)
     result = told["result"]
     audit = result["cleanup"]["audit"]
     assert result["outcome"] == "Failed"

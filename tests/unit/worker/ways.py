@@ -36,6 +36,11 @@ class Way:
         """As the arguments of a scene say it."""
         return cls(UID if CONFINED in words else 0, COMPONENT_WISE in words)
 
+    @classmethod
+    def apart(cls, words: list[str]) -> tuple[Way, list[str]]:
+        """The same, and the arguments that say something else."""
+        return cls.of(words), [word for word in words if word not in {COMPONENT_WISE, CONFINED}]
+
     def words(self) -> list[str]:
         """Arguments of a scene."""
         return [*([CONFINED] if self.uid else []), *([COMPONENT_WISE] if self.component_wise else [])]
@@ -55,6 +60,10 @@ class Way:
 
     def run(self, act: Callable[[], Result]) -> dict[str, Any]:
         """The result of a run; `{"error": …}` of one that could not be."""
+        return self.tell(lambda: as_dict(act()))
+
+    def tell(self, act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The same of a run that tells more than its result, as JSON has it."""
 
         def told() -> dict[str, Any]:
             if self.uid and self.component_wise:
@@ -62,10 +71,9 @@ class Way:
             if self.refused:
                 forbid(*self.refused, answer=self.answer)
             try:
-                result: dict[str, Any] = as_dict(act())
+                return act()
             except WorkerError as error:
                 return {"error": str(error)}
-            return result
 
         answer: dict[str, Any] = as_user(self.uid, told)
         return answer
