@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +14,11 @@ from typing import Any
 from housekeeper_api.result import as_dict
 from housekeeper_api.task import Keep, Mode, Pressure
 from housekeeper_worker.retention.decide import Decided
+from tests.unit.worker import mounting
 from tests.unit.worker.builders import carry_out, cleanup_task, files_below, rule, write
-from tests.unit.worker.mounting import tmpfs
+from tests.unit.worker.mounting import file_system, tmpfs
+from tests.unit.worker.openers import holding
+from tests.unit.worker.ways import Way
 
 MIB = 1 << 20
 NEWEST_LAST = [f"{'abc'[number % 3]}/{number:02}" for number in range(18, 0, -1)]
@@ -33,42 +35,48 @@ def pressed(high: int = 80, low: int = 50, **members: Any) -> Pressure:
     return Pressure(high, low, members.pop("of", "FileSystem"), **members)
 
 
-def run(volume: Path, mode: Mode = "Enforce", pressure: Pressure | None = None, **options: Any) -> dict[str, Any]:
-    """What a run of a rule that would let all of it go tells, and what is left of it."""
+def run(
+    volume: Path, way: Way, mode: Mode = "Enforce", pressure: Pressure | None = None, **options: Any
+) -> dict[str, Any]:
+    """What a run of a rule that would let all of it go tells, and what is left of it. All of it is the worker's."""
     rules = options.pop("rules", (rule(older="12h"),))
-    heard: dict[str, list[str]] = {}
-
-    def hear(one: Decided) -> None:
-        heard[os.fsdecode(one.path)] = [one.verdict.name, *one.reasons]
-
-    on_decision = options.pop("on_decision", hear)
+    on_decision = options.pop("on_decision", None)
     task = cleanup_task(volume, *rules, mode=mode, pressure=pressure or pressed(), **options)
-    result = carry_out(task, on_decision=on_decision)
-    return {"result": as_dict(result), "left": sorted(map(os.fsdecode, files_below(volume))), "heard": heard}
+
+    def tell() -> dict[str, Any]:
+        heard: dict[str, list[str]] = {}
+
+        def hear(one: Decided) -> None:
+            heard[os.fsdecode(one.path)] = [one.verdict.name, *one.reasons]
+
+        return {"result": as_dict(carry_out(task, on_decision=on_decision or hear)), "heard": heard}
+
+    way.give(volume)
+    return way.tell(tell) | {"left": sorted(map(os.fsdecode, files_below(volume)))}
 
 
-def oldest_first(directory: Path) -> dict[str, Any]:
+def oldest_first(directory: Path, way: Way) -> dict[str, Any]:
     """A dry run, a run, and one more."""
     volume = tmpfs(directory, "size=20M")
     fill(volume)
-    return {"dry": run(volume, "DryRun"), "real": run(volume), "again": run(volume)}
+    return {"dry": run(volume, way, "DryRun"), "real": run(volume, way), "again": run(volume, way)}
 
 
-def out_of_inodes(directory: Path) -> dict[str, Any]:
+def out_of_inodes(directory: Path, way: Way) -> dict[str, Any]:
     """Room for bytes, and none for files."""
     volume = tmpfs(directory, "size=20M,nr_inodes=23")
     fill(volume, 10)
-    return run(volume)
+    return run(volume, way)
 
 
-def both(directory: Path) -> dict[str, Any]:
+def both(directory: Path, way: Way) -> dict[str, Any]:
     """Bytes are above high and inodes are not: these need not reach low."""
     volume = tmpfs(directory, "size=20M,nr_inodes=28")
     fill(volume)
-    return run(volume, pressure=pressed(80, 60))
+    return run(volume, way, pressure=pressed(80, 60))
 
 
-def somebody_else_makes_room(directory: Path) -> dict[str, Any]:
+def somebody_else_makes_room(directory: Path, way: Way) -> dict[str, Any]:
     """Between the plan and the removal another program removes what it filled the volume with."""
     volume = tmpfs(directory, "size=40M")
     fill(volume)
@@ -78,82 +86,71 @@ def somebody_else_makes_room(directory: Path) -> dict[str, Any]:
         if one.verdict.name == "REMOVE":
             (volume / "filler").unlink(missing_ok=True)
 
-    return run(volume, on_decision=make_room)
+    return run(volume, way, on_decision=make_room)
 
 
-def held_open(directory: Path) -> dict[str, Any]:
-    """What goes stays open in this process, and nobody asks who has files open."""
+def held_open(directory: Path, way: Way) -> dict[str, Any]:
+    """What goes stays open, and nobody asks who has files open."""
     volume = tmpfs(directory, "size=20M")
     fill(volume)
     with contextlib.ExitStack() as stack:
         for name in NEWEST_LAST:
             stack.enter_context(open(volume / name, "rb"))
-        return run(volume, open_files="Ignore")
+        return run(volume, way, open_files="Ignore")
 
 
-def in_use(directory: Path) -> dict[str, Any]:
-    """What goes is open in this process, and is protected for that."""
+def in_use(directory: Path, way: Way) -> dict[str, Any]:
+    """What goes is open in other processes, and is protected for that."""
     volume = tmpfs(directory, "size=20M")
     fill(volume)
     with contextlib.ExitStack() as stack:
         for name in NEWEST_LAST[:4]:
-            stack.enter_context(open(volume / name, "rb"))
-        return run(volume)
+            stack.enter_context(holding(volume / name, "reader"))
+        return run(volume, way)
 
 
-def shared_blocks(directory: Path) -> dict[str, Any]:
+def shared_blocks(directory: Path, way: Way) -> dict[str, Any]:
     """A copy of everything that shares its blocks, on a file system that can."""
-    volume, image = directory / "volume", directory / "image"
-    volume.mkdir()
-    with open(image, "wb") as file:
-        file.truncate(320 * MIB)
-    for command in (["mkfs.xfs", "-q", image], ["mount", "-o", "loop", image, volume]):
-        subprocess.run(command, check=True, stdout=sys.stderr)
+    volume = file_system(directory, "xfs")
     fill(volume, 4 * MIB)
     (volume / "copy").mkdir()
-    copied = [volume / name for name in "abc"]
-    subprocess.run(["cp", "-r", "--reflink=always", *copied, volume / "copy"], check=True, stdout=sys.stderr)
+    mounting.run("cp", "-r", "--reflink=always", *(volume / name for name in "abc"), volume / "copy")
     used = os.statvfs(volume)
     percent = 100 * (used.f_blocks - used.f_bfree) // used.f_blocks
     rules = (rule(include=["?/*"], older="12h"),)
-    return run(volume, pressure=pressed(percent - 2, percent - 20), rules=rules)
+    return run(volume, way, pressure=pressed(percent - 2, percent - 20), rules=rules)
 
 
-def freed_later(directory: Path, kind: str) -> dict[str, Any]:
+def freed_later(directory: Path, way: Way, kind: str) -> dict[str, Any]:
     """A file system that frees the blocks of removed files when it finds the time."""
-    volume, image = directory / "volume", directory / "image"
-    volume.mkdir()
-    with open(image, "wb") as file:
-        file.truncate(320 * MIB)
-    for command in ([f"mkfs.{kind}", "-q", image], ["mount", "-o", "loop", image, volume]):
-        subprocess.run(command, check=True, stdout=sys.stderr)
+    volume = file_system(directory, kind)
     fill(volume, 10 * MIB)
-    subprocess.run(["sync", "-f", volume], check=True)
-    return run(volume, pressure=pressed(40, 25), settle=0)
+    mounting.run("sync", "-f", volume)
+    return run(volume, way, pressure=pressed(40, 25), settle=0)
 
 
-def rules_let_no_more_go(directory: Path) -> dict[str, Any]:
+def rules_let_no_more_go(directory: Path, way: Way) -> dict[str, Any]:
     """Everything that may go is not enough."""
     volume = tmpfs(directory, "size=20M")
     fill(volume)
     rules = (dataclasses.replace(rule(older="12d"), name="old"),)
-    return {"dry": run(volume, "DryRun", rules=rules), "real": run(volume, rules=rules)}
+    return {"dry": run(volume, way, "DryRun", rules=rules), "real": run(volume, way, rules=rules)}
 
 
-def brakes(directory: Path) -> dict[str, Any]:
+def brakes(directory: Path, way: Way) -> dict[str, Any]:
     """All of it may go; pressure lets eight of eighteen."""
     volume = tmpfs(directory, "size=20M")
     fill(volume)
     greedy = dataclasses.replace(rule(), remove_older_than=None, keep=Keep(max_total_size=1, at_least=0))
     return {
-        "44": run(volume, "DryRun", max_percent=44),
-        "45": run(volume, "DryRun", max_percent=45),
-        "emptying": run(volume, "DryRun", max_percent=45, rules=(greedy,)),
-        "emptied": run(volume, "DryRun", rules=(greedy,), pressure=pressed(80, 0)),
+        "44": run(volume, way, "DryRun", max_percent=44),
+        "45": run(volume, way, "DryRun", max_percent=45),
+        "emptying": run(volume, way, "DryRun", max_percent=45, rules=(greedy,)),
+        "emptied": run(volume, way, "DryRun", rules=(greedy,), pressure=pressed(80, 0)),
     }
 
 
-def claim(directory: Path) -> dict[str, Any]:
+def claim(directory: Path, way: Way) -> dict[str, Any]:
     """A claim of 20 MiB on a file system that is much larger."""
     volume = tmpfs(directory, "size=400M")
     fill(volume)
@@ -163,24 +160,24 @@ def claim(directory: Path) -> dict[str, Any]:
     rules = (rule(include=["?/*"], older="12h"),)
     enough = dataclasses.replace(pressure, capacity_bytes=30 * MIB)
     return {
-        "enough": run(volume, pressure=enough, rules=rules),
-        "dry": run(volume, "DryRun", pressure=pressure, rules=rules),
-        "real": run(volume, pressure=pressure, rules=rules),
+        "enough": run(volume, way, pressure=enough, rules=rules),
+        "dry": run(volume, way, "DryRun", pressure=pressure, rules=rules),
+        "real": run(volume, way, pressure=pressure, rules=rules),
     }
 
 
-def _held(volume: Path, **options: Any) -> tuple[dict[str, Any], str]:
+def _held(volume: Path, way: Way, **options: Any) -> tuple[dict[str, Any], str]:
     """A run that a brake holds, and the digest of its plan."""
-    held = run(volume, max_items=3, **options)
+    held = run(volume, way, max_items=3, **options)
     digest: str = held["result"]["cleanup"]["planDigest"]
     return held, digest
 
 
-def held_and_approved(directory: Path, meanwhile: str = "") -> dict[str, Any]:
+def held_and_approved(directory: Path, way: Way, meanwhile: str = "") -> dict[str, Any]:
     """A brake holds the plan that pressure narrowed; something happens meanwhile, and it is approved."""
     volume = tmpfs(directory, "size=20M")
     fill(volume)
-    held, digest = _held(volume)
+    held, digest = _held(volume, way)
     match meanwhile:
         case "older files come":
             for number in range(2):
@@ -193,25 +190,26 @@ def held_and_approved(directory: Path, meanwhile: str = "") -> dict[str, Any]:
         case "somebody makes room":
             for name in NEWEST_LAST[14:]:
                 (volume / name).unlink()
-    approved = run(volume, max_items=3, approve=digest)
+    approved = run(volume, way, max_items=3, approve=digest)
     left = sorted(name for name in approved["left"] if not name.startswith(".housekeeper/"))
     return {"held": held, "approved": approved, "left": left, "plans": len(approved["left"]) - len(left)}
 
 
-def approved_while_others_make_room(directory: Path) -> dict[str, Any]:
+def approved_while_others_make_room(directory: Path, way: Way) -> dict[str, Any]:
     """As `somebody_else_makes_room`, with a plan that was held and is approved."""
     volume = tmpfs(directory, "size=40M")
     fill(volume)
     write(volume / "filler", content=b"x" * 17 * MIB)
-    _, digest = _held(volume)
+    _, digest = _held(volume, way)
 
     def make_room(one: Decided) -> None:
         if one.verdict.name == "REMOVE":
             (volume / "filler").unlink(missing_ok=True)
 
-    return run(volume, max_items=3, approve=digest, on_decision=make_room)
+    return run(volume, way, max_items=3, approve=digest, on_decision=make_room)
 
 
 if __name__ == "__main__":
     play: Callable[..., dict[str, Any]] = globals()[sys.argv[1]]
-    print(json.dumps(play(Path(sys.argv[2]), *sys.argv[3:])))
+    the_way, words = Way.apart(sys.argv[3:])
+    print(json.dumps(play(Path(sys.argv[2]), the_way, *words)))

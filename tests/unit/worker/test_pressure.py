@@ -29,13 +29,15 @@ from housekeeper_worker.volume.batches import Reader, cuts, length
 from tests.unit.worker.builders import carry_out, cleanup_task, files_below, write
 from tests.unit.worker.pressing import NEWEST_LAST
 from tests.unit.worker.scenarios import scene
+from tests.unit.worker.ways import Way
 
 MODULE = "tests.unit.worker.pressing"
 NOTHING = Level(0, 0)
 
 
-def played(name: str, directory: Path, *arguments: str) -> dict[str, Any]:
-    return scene(name, directory, *arguments, module=MODULE)
+def played(name: str, volume: Path, uid: int, *arguments: str) -> dict[str, Any]:
+    """What a scene tells in which the worker is this user."""
+    return scene(name, volume.parent, *arguments, way=Way(uid), module=MODULE)
 
 
 def counted(told: dict[str, Any]) -> dict[str, Any]:
@@ -210,8 +212,8 @@ def test_a_volume_is_looked_at_twenty_to_four_hundred_times(count: int) -> None:
     assert count < 20 or count // stage >= 10
 
 
-def test_below_high_nothing_goes_and_above_the_oldest_do(tmp_path: Path) -> None:
-    told = played("oldest_first", tmp_path)
+def test_below_high_nothing_goes_and_above_the_oldest_do(open_volume: Path, uid: int) -> None:
+    told = played("oldest_first", open_volume, uid)
     dry, real, again = (counted(told[which]) for which in ("dry", "real", "again"))
     assert told["real"]["left"] == left_after(8)
     assert (real["matched"], real["removed"], real["skipped"]) == (18, 8, {"spared": 10})
@@ -229,8 +231,8 @@ def test_below_high_nothing_goes_and_above_the_oldest_do(tmp_path: Path) -> None
     )
 
 
-def test_every_decision_says_what_pressure_made_of_it(tmp_path: Path) -> None:
-    told = played("oldest_first", tmp_path)
+def test_every_decision_says_what_pressure_made_of_it(open_volume: Path, uid: int) -> None:
+    told = played("oldest_first", open_volume, uid)
     heard, again = told["dry"]["heard"], told["again"]["heard"]
     assert heard.keys() == set(NEWEST_LAST)
     for number, name in enumerate(NEWEST_LAST):
@@ -242,8 +244,8 @@ def test_every_decision_says_what_pressure_made_of_it(tmp_path: Path) -> None:
     assert {one["decision"] for one in counted(told["again"])["sample"]} == {"Keep"}
 
 
-def test_inodes_are_as_good_as_bytes(tmp_path: Path) -> None:
-    told = played("out_of_inodes", tmp_path)
+def test_inodes_are_as_good_as_bytes(open_volume: Path, uid: int) -> None:
+    told = played("out_of_inodes", open_volume, uid)
     # 22 of 23: the root, three directories, 18 files. Eleven are at most half.
     assert told["left"] == left_after(11)
     assert (
@@ -251,13 +253,13 @@ def test_inodes_are_as_good_as_bytes(tmp_path: Path) -> None:
     )
 
 
-def test_what_was_not_above_high_need_not_reach_low(tmp_path: Path) -> None:
-    told = played("both", tmp_path)
+def test_what_was_not_above_high_need_not_reach_low(open_volume: Path, uid: int) -> None:
+    told = played("both", open_volume, uid)
     assert told["left"] == left_after(6)
 
 
-def test_it_ends_early_when_somebody_else_makes_room(tmp_path: Path) -> None:
-    told = played("somebody_else_makes_room", tmp_path)
+def test_it_ends_early_when_somebody_else_makes_room(open_volume: Path, uid: int) -> None:
+    told = played("somebody_else_makes_room", open_volume, uid)
     assert told["left"] == left_after(1)
     assert counted(told)["skipped"] == {"spared": 17}
     assert told["result"]["outcome"] == "Succeeded"
@@ -265,9 +267,9 @@ def test_it_ends_early_when_somebody_else_makes_room(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("why", ["held_open", "shared_blocks"])
 def test_a_volume_that_does_not_get_emptier_is_not_emptied_for_nothing(
-    tmp_path: Path, file_system_tools: None, why: str
+    open_volume: Path, uid: int, file_system_tools: None, why: str
 ) -> None:
-    told = played(why, tmp_path)
+    told = played(why, open_volume, uid)
     done = counted(told)
     assert told["result"]["outcome"] == "PartiallySucceeded"
     assert 0 < done["removed"] <= 4
@@ -276,8 +278,10 @@ def test_a_volume_that_does_not_get_emptier_is_not_emptied_for_nothing(
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
-def test_a_file_system_that_frees_later_is_waited_for(tmp_path: Path, file_system_tools: None, kind: str) -> None:
-    told = played("freed_later", tmp_path, kind)
+def test_a_file_system_that_frees_later_is_waited_for(
+    open_volume: Path, uid: int, file_system_tools: None, kind: str
+) -> None:
+    told = played("freed_later", open_volume, uid, kind)
     done = counted(told)
     assert told["result"]["outcome"] == "Succeeded", told["result"]["message"]
     assert told["left"] == left_after(done["removed"])
@@ -285,14 +289,14 @@ def test_a_file_system_that_frees_later_is_waited_for(tmp_path: Path, file_syste
     assert "above pressure.lowPercent" not in told["result"]["message"]
 
 
-def test_what_is_in_use_stays_and_stands_in_nobody_s_way(tmp_path: Path) -> None:
-    told = played("in_use", tmp_path)
+def test_what_is_in_use_stays_and_stands_in_nobody_s_way(open_volume: Path, uid: int) -> None:
+    told = played("in_use", open_volume, uid)
     assert told["left"] == sorted([*NEWEST_LAST[:4], *NEWEST_LAST[12:]])
     assert counted(told)["skipped"] == {"inUse": 4, "spared": 6}
 
 
-def test_pressure_never_lets_go_what_the_rules_keep(tmp_path: Path) -> None:
-    told = played("rules_let_no_more_go", tmp_path)
+def test_pressure_never_lets_go_what_the_rules_keep(open_volume: Path, uid: int) -> None:
+    told = played("rules_let_no_more_go", open_volume, uid)
     assert told["real"]["left"] == left_after(7)
     assert told["dry"]["result"]["message"].endswith("still above pressure.lowPercent 50: the rules let no more go")
     assert told["real"]["result"]["message"].endswith(
@@ -301,8 +305,8 @@ def test_pressure_never_lets_go_what_the_rules_keep(tmp_path: Path) -> None:
     assert told["real"]["result"]["outcome"] == "Succeeded"
 
 
-def test_brakes_judge_what_goes(tmp_path: Path) -> None:
-    told = played("brakes", tmp_path)
+def test_brakes_judge_what_goes(open_volume: Path, uid: int) -> None:
+    told = played("brakes", open_volume, uid)
     assert {name: one["result"]["outcome"] for name, one in told.items()} == {
         "44": "Held",
         "45": "Succeeded",
@@ -313,9 +317,9 @@ def test_brakes_judge_what_goes(tmp_path: Path) -> None:
     assert "nothing would be left of what rule old keeps" in told["emptied"]["result"]["message"]
 
 
-def test_a_claim_is_as_full_as_what_lies_below_its_root(tmp_path: Path) -> None:
+def test_a_claim_is_as_full_as_what_lies_below_its_root(open_volume: Path, uid: int) -> None:
     """Each file once, whatever its names, and without what is Housekeeper's own."""
-    told = played("claim", tmp_path)
+    told = played("claim", open_volume, uid)
     assert told["enough"]["result"]["message"].endswith("the claim is 60.0 % full, not above pressure.highPercent 80")
     # The oldest has another name, which no rule takes: it frees nothing, so that one more goes.
     assert told["real"]["left"] == sorted([".housekeeper/plans/x", "another name", *NEWEST_LAST[9:]])
