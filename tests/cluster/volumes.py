@@ -18,13 +18,17 @@ _DAY = 86400.0
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A file to be made: age of its modification time in days, size in bytes, and what differs from the volume's."""
+    """A file to be made: age of its modification time in days, size in bytes, and what differs from the volume's.
+
+    More than a MiB is a hole that takes no room, but where `solid`: for rules that count allocated bytes.
+    """
 
     age: float
     size: int = 100
     owner: int | None = None
     group: int | None = None
     mode: int = 0o644
+    solid: bool = False
 
 
 Files = Mapping[str, float | File]
@@ -50,7 +54,12 @@ class Volume:
             path = os.path.join(self.path, name)
             self._make_directories(os.path.dirname(path))
             with open(path, "wb") as content:
-                content.truncate(details.size) if details.size > 1 << 20 else content.write(b"x" * details.size)
+                if details.solid:
+                    os.posix_fallocate(content.fileno(), 0, details.size)
+                elif details.size > 1 << 20:
+                    content.truncate(details.size)
+                else:
+                    content.write(b"x" * details.size)
             os.chmod(path, details.mode)
             os.chown(
                 path,
@@ -100,11 +109,13 @@ class Volumes:
         kind: Literal["hostPath", "local"] = "hostPath",
         access_mode: str = "ReadWriteOnce",
         path: str | None = None,
+        capacity: str = "1Gi",
     ) -> Volume:
         """A volume with these files, its claim bound.
 
         `kind` matters for fsGroup: kubelet changes the group of a `local` volume, and never touches a `hostPath` one.
         `path` is a directory that the test made itself, a mount point for example; it is not removed.
+        `capacity` is what the claim says; what fits below the directory is another matter.
         """
         claim = f"data-{len(self._made) + 1}"
         name = f"{self._namespace}-{claim}"
@@ -115,10 +126,10 @@ class Volumes:
             os.chown(directory, volume.owner, volume.group)
         volume.add(files or {})
         api = self._cluster.api
-        api.create("/api/v1/persistentvolumes", self._persistent_volume(name, volume, kind, access_mode))
+        api.create("/api/v1/persistentvolumes", self._persistent_volume(name, volume, kind, access_mode, capacity))
         self._made.append(volume)
         claims = f"/api/v1/namespaces/{self._namespace}/persistentvolumeclaims"
-        api.create(claims, _claim(name, volume, access_mode))
+        api.create(claims, _claim(name, volume, access_mode, capacity))
         wait_for(lambda: api.get(f"{claims}/{claim}")["status"].get("phase") == "Bound", 30, f"bound claim {claim}")
         return volume
 
@@ -134,7 +145,7 @@ class Volumes:
             if volume.path == self._cluster.layout.path("volumes", name):
                 shutil.rmtree(os.fsencode(volume.path), ignore_errors=True)
 
-    def _persistent_volume(self, name: str, volume: Volume, kind: str, access_mode: str) -> Object:
+    def _persistent_volume(self, name: str, volume: Volume, kind: str, access_mode: str, capacity: str) -> Object:
         here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [self._cluster.node_name]}
         source: Object = (
             {"hostPath": {"path": volume.path, "type": "Directory"}}
@@ -147,7 +158,7 @@ class Volumes:
         return {
             "metadata": {"name": name},
             "spec": {
-                "capacity": {"storage": "1Gi"},
+                "capacity": {"storage": capacity},
                 "accessModes": [access_mode],
                 "persistentVolumeReclaimPolicy": "Retain",
                 "storageClassName": "",
@@ -157,12 +168,12 @@ class Volumes:
         }
 
 
-def _claim(name: str, volume: Volume, access_mode: str) -> Object:
+def _claim(name: str, volume: Volume, access_mode: str, capacity: str) -> Object:
     return {
         "metadata": {"name": volume.claim},
         "spec": {
             "accessModes": [access_mode],
-            "resources": {"requests": {"storage": "1Gi"}},
+            "resources": {"requests": {"storage": capacity}},
             "storageClassName": "",
             "volumeName": name,
         },

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import subprocess
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -28,6 +30,23 @@ def second_namespace(cluster: Any, namespace: str) -> Iterator[str]:
     cluster.api.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
     yield name
     cluster.api.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def mounted(cluster: Any, namespace: str) -> Iterator[Callable[[str], str]]:
+    """`mounted("size=20M")`: a directory that is a file system of its own, in memory, with these options."""
+    directory = cluster.layout.path("volumes", f"{namespace}-mounted")
+
+    def mount(options: str) -> str:
+        os.makedirs(directory)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", directory], check=True)
+        os.chown(directory, 65532, 65532)
+        return str(directory)
+
+    yield mount
+    # Lazily: a pod that is ending may still be in it.
+    subprocess.run(["umount", "--lazy", directory], check=False)
+    os.rmdir(directory)
 
 
 @pytest.fixture

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import pytest
 import yaml
 
 from tests.cluster.volumes import File
@@ -15,23 +13,6 @@ from tests.e2e.site import Site, cleanup_result, condition_of, message, state
 
 EXAMPLE = os.path.join(os.path.dirname(__file__), "..", "..", "examples", "pressure.yaml")
 MIB = 1 << 20
-
-
-@pytest.fixture
-def mounted(cluster: Any, namespace: str) -> Iterator[Callable[[str], str]]:
-    """`mounted("size=20M")`: a directory that is a file system of its own, in memory, with these options."""
-    directory = cluster.layout.path("volumes", f"{namespace}-mounted")
-
-    def mount(options: str) -> str:
-        os.makedirs(directory)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", directory], check=True)
-        os.chown(directory, 65532, 65532)
-        return str(directory)
-
-    yield mount
-    # Lazily: a pod that is ending may still be in it.
-    subprocess.run(["umount", "--lazy", directory], check=False)
-    os.rmdir(directory)
 
 
 def example(claim: str, **changes: object) -> dict[str, Any]:
@@ -80,7 +61,7 @@ def test_a_cache_may_fill_its_volume_and_no_more(site: Site, volume, mounted: Ca
 
 
 def test_a_claim_is_measured_against_its_capacity(site: Site, volume) -> None:
-    """The claims of these tests say 1Gi, whatever the file system below has."""
+    """The claim says 1Gi, whatever the file system below has."""
     data = volume(cached(40), owner=65532)
     rules = [{"name": "old", "select": {"include": ["**"]}, "removeOlderThan": "1d"}]
     site.cleanup_policy(
