@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from tests.e2e.processes import worker_pids
 from tests.e2e.site import NEVER, Object, Site, cleanup_result, condition_is, message, state
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+MIB = 1 << 20
 PLANTED = {
     "tmp/old": 2.0,
     "tmp/young": 0.5,
@@ -111,6 +114,119 @@ def test_birth_and_change_decide_where_modification_says_nothing(site: Site, vol
     assert removed(audit_of(site, run)) == {"uploads/big": "large", "uploads/small": "small"}
     assert files(data) == {"snapshots/1.tar", "snapshots/3.tar"}
     assert site.get("CleanupPolicy", "uploads")["status"]["totals"]["removed"] == 4
+
+
+def _previews(*numbers: int) -> dict[str, File]:
+    """Files of a MiB each, so many days old."""
+    return {f"previews/{number % 3}/{number:02}.png": File(number, MIB) for number in numbers}
+
+
+def test_a_claim_is_emptied_by_its_own_capacity(site: Site, volume: Any, mounted: Callable[[str], str]) -> None:
+    """A claim of 20 MiB in a file system that has plenty of room: 15 MiB are 75 %, 18 are 90 %, and 12 are 60 %."""
+    data = volume(_previews(*range(2, 17)), path=mounted("size=200M"), capacity="20Mi")
+    site.create("CleanupPolicy", "previews", example("pressure-of-claim", data.claim, mode="Enforce"))
+    idle = site.run("idle", "CleanupPolicy", "previews")
+    assert state(idle) == "Succeeded", message(idle)
+    assert "the claim is 75.0 % full, not above pressure.highPercent 80" in message(idle)
+    assert cleanup_result(idle)["skipped"] == {"spared": 15}
+    assert removed(audit_of(site, idle)) == {}
+
+    # What no rule selects takes room too, though it never is what goes.
+    data.add({**_previews(17, 18), "other": File(90, MIB)})
+    before = files(data)
+    dry = site.run("dry", "CleanupPolicy", "previews", mode="DryRun")
+    assert state(dry) == "Succeeded", message(dry)
+    assert (cleanup_result(dry)["removed"], files(data)) == (6, before)
+
+    run = site.run("wet", "CleanupPolicy", "previews")
+    assert state(run) == "Succeeded", message(run)
+    gone = _previews(*range(13, 19)).keys()
+    assert files(data) == before - gone
+    audit = audit_of(site, run)
+    assert removed(audit) == dict.fromkeys(gone, "previews")
+    (pressure,) = (line for line in audit if line["event"] == "pressure")
+    assert (pressure["of"], pressure["bytes"], pressure["planned"]) == ("Claim", [18 * MIB, 20 * MIB], 6)
+    done = cleanup_result(run)
+    assert (done["removed"], done["bytesFreed"], done["skipped"]) == (6, 6 * MIB, {"spared": 11})
+    assert "the claim was 90.0 % full and is 60.0 % full" in message(run)
+    status = site.get("CleanupPolicy", "previews")["status"]
+    assert (status["totals"]["removed"], status["lastRun"]["name"]) == (6, "wet")
+
+
+def test_files_go_by_the_rights_of_the_application(site: Site, volume: Any) -> None:
+    """Into each directory one alone lets of the uid and the three gids that the example names."""
+    owners = {"sessions": (1000, 5), "uploads/own": (5, 1000), "uploads/web": (5, 2000), "uploads/mail": (5, 3000)}
+    old, young = (
+        {f"{directory}/{name}": File(age, owner=owner, group=group) for directory, (owner, group) in owners.items()}
+        for name, age in (("old", 60.0), ("young", 1.0))
+    )
+    # Of a `local` volume the kubelet would change the group, if the fsGroup were the pod's own.
+    data = volume({**old, **young}, kind="local")
+    for directory, (owner, group) in owners.items():
+        path = os.path.join(data.path, directory)
+        os.chown(path, owner, group)
+        os.chmod(path, 0o700 if directory == "sessions" else 0o770)
+    before = _belongings(data)
+
+    site.create("CleanupPolicy", "stranger", example("application-files", data.claim, mode="Enforce", pod={}))
+    refused = site.run("refused", "CleanupPolicy", "stranger")
+    assert (state(refused), cleanup_result(refused)["errorCount"]) == ("PartiallySucceeded", len(owners))
+    assert "errors: permission 4; sessions: no permission to read it: it belongs to uid 1000" in message(refused)
+    assert removed(audit_of(site, refused)) == {}
+    assert _belongings(data) == before
+
+    site.create("CleanupPolicy", "application-files", example("application-files", data.claim, mode="Enforce"))
+    run = site.run("wet", "CleanupPolicy", "application-files")
+    assert state(run) == "Succeeded", message(run)
+    assert _belongings(data) == {path: before[path] for path in young}
+    assert removed(audit_of(site, run)) == {path: path.partition("/")[0] for path in old}
+    done = cleanup_result(run)
+    assert (done["removed"], done["errorCount"]) == (len(old), 0)
+    # The kernel tells of a user's own files alone whether they are open.
+    assert done["openFiles"] == {"notOpen": 1, "unknown": 3}
+    status = site.get("CleanupPolicy", "application-files")["status"]
+    assert (status["totals"]["removed"], status["lastRun"]["name"]) == (len(old), "wet")
+
+
+def _belongings(volume: Volume) -> dict[str, tuple[int, int, int]]:
+    """Path of each file → owner, group and change time (ns)."""
+    found = {name: os.stat(os.path.join(volume.path, name)) for name in files(volume)}
+    return {name: (stat.st_uid, stat.st_gid, stat.st_ctime_ns) for name, stat in found.items()}
+
+
+def test_the_newest_stay_whatever_age_and_size_say(site: Site, volume: Any) -> None:
+    stays = {
+        # An export that broke down long ago, one that is new, one that runs.
+        **{f"exports/stopped/{age}.csv": age for age in (100, 110, 120)},
+        **{f"exports/new/{age}.csv": age for age in (40, 50)},
+        **{f"exports/running/{age}.csv": age for age in range(1, 6)},
+        # The newest two stay, though it is 80 MiB; all that fits stays.
+        **{f"crashes/shop/{age}.core": File(age, 40 * MIB, solid=True) for age in (1, 2)},
+        **{f"crashes/huge/{age}.core": File(age, 80 * MIB, solid=True) for age in (1, 2)},
+        **{f"crashes/tiny/{age}.core": File(age, MIB) for age in range(1, 9)},
+        "exports/README": 900,
+    }
+    exports = {"exports/stopped/130.csv": 130, "exports/stopped/140.csv": 140, "exports/running/31.csv": 31}
+    crashes = {"crashes/shop/3.core": File(3, 40 * MIB, solid=True), "crashes/shop/4.core": File(4, MIB)}
+    data = volume(stays | exports | crashes)
+    site.create("CleanupPolicy", "keep-at-least", example("keep-at-least", data.claim, mode="Enforce"))
+    dry = site.run("dry", "CleanupPolicy", "keep-at-least", mode="DryRun")
+    assert state(dry) == "Succeeded", message(dry)
+    assert (cleanup_result(dry)["removed"], files(data)) == (5, {*stays, *exports, *crashes})
+
+    run = site.run("wet", "CleanupPolicy", "keep-at-least")
+    assert state(run) == "Succeeded", message(run)
+    assert files(data) == set(stays)
+    audit = audit_of(site, run)
+    assert removed(audit) == dict.fromkeys(exports, "exports") | dict.fromkeys(crashes, "crash-reports")
+    reasons = {line["rule"]: line["reason"] for line in audit if line["event"] == "removed"}
+    assert reasons == {
+        "exports": "older than 30d, not among atLeast 3",
+        "crash-reports": "beyond maxTotalSize 64.0 MiB",
+    }
+    assert cleanup_result(run)["removed"] == 5
+    status = site.get("CleanupPolicy", "keep-at-least")["status"]
+    assert (status["totals"]["removed"], status["lastRun"]["name"]) == (5, "wet")
 
 
 def test_limits_bound_processes_and_pace(site: Site, volume: Any) -> None:
