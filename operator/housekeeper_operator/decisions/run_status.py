@@ -185,10 +185,13 @@ def _with_earlier(before: Object, result: Object, status: Object) -> Object:
     if not earlier or not cleanup or status.get("mode") != "Enforce":
         return result
     done = _sums(earlier, cleanup, _DONE)
+    # What an earlier attempt took away this one did not see, and the run as a whole did.
+    gone = earlier.get("removed", 0) + earlier.get("quarantined", 0)
+    seen = {member: cleanup[member] + gone for member in ("scanned", "matched") if member in cleanup}
     # Both as the API writes times, which sort as text. What either attempt promised is kept.
     latest = max(cleanup.get("restorableUntil") or "", earlier.get("restorableUntil") or "")
     until = {"restorableUntil": latest} if latest else {}
-    return {**result, "cleanup": {**cleanup, **done, **until, "freed": format_bytes(done["bytesFreed"])}}
+    return {**result, "cleanup": {**cleanup, **seen, **done, **until, "freed": format_bytes(done["bytesFreed"])}}
 
 
 def _sums(first: Object, second: Object, members: Iterable[str]) -> dict[str, int]:
