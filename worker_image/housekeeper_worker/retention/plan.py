@@ -289,7 +289,9 @@ class Plan:
                 sha.update(struct.pack("=I", len(names)) + names)
                 causes = records.cause[begin:end]
                 rules = {cause: self.causes[cause].rule for cause in set(causes)}
-                sha.update(bytes(map(rules.__getitem__, causes)))
+                sha.update(
+                    bytes(rules.values()) * len(causes) if len(rules) == 1 else bytes(map(rules.__getitem__, causes))
+                )
                 for name in _HASHED:
                     sha.update(getattr(records, name)[begin:end])
         return sha.digest()
