@@ -15,7 +15,8 @@ _BYTES: Final = 8
 _SIGN: Final = 1 << 63
 LIMIT: Final = 1 << 62
 """`below` knows numbers from 0 on that are less."""
-_LOW_WORD: Final = 0 if sys.byteorder == "little" else 1
+_LOW_BYTE, _LOW_WORD = (0, 0) if sys.byteorder == "little" else (_BYTES - 1, 1)
+"""Where in a lane the least of it is."""
 
 
 def number(column: array[int]) -> int:
@@ -48,7 +49,7 @@ def below(lanes: int, limit: int, count: int) -> int:
 
 def marks(lanes: int, count: int) -> bytes:
     """Lanes of 1 and 0 as a byte each."""
-    return lanes.to_bytes(_BYTES * count, "little")[::_BYTES]
+    return lanes.to_bytes(_BYTES * count, sys.byteorder)[_LOW_BYTE::_BYTES]
 
 
 def column(lanes: int, count: int, code: str = "q") -> array[int]:
