@@ -14,7 +14,7 @@ from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.pressure import Gauge
 from tests.unit.worker.builders import carry_out, cleanup_task, counters, directories, item, rule, write
 from tests.unit.worker.test_directories import left
-from tests.unit.worker.test_trash import leave
+from tests.unit.worker.test_trash_left import leave
 
 KIB = 1 << 10
 

@@ -23,7 +23,7 @@ from tests.unit.worker.builders import (
 )
 from tests.unit.worker.openers import holding
 from tests.unit.worker.test_directories import left, trashed
-from tests.unit.worker.test_trash import leave
+from tests.unit.worker.test_trash_left import leave
 
 JOURNAL = ".housekeeper/trash/journal"
 
