@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -48,11 +49,14 @@ def main() -> None:
                 continue
             with told(name):
                 found += rows[name](bench)
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"\n{error}\n{(error.stderr or b'').decode(errors='replace')}")
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    sys.stdout.write("\n".join(_lines(found)) + "\n")
-    if options.json is not None:
-        options.json.write_text(json.dumps(_record(options, found), indent=1) + "\n")
+        # Also after a row that failed: the others took many minutes.
+        sys.stdout.write("\n".join(_lines(found)) + "\n")
+        if options.json is not None:
+            options.json.write_text(json.dumps(_record(options, found), indent=1) + "\n")
 
 
 def _options() -> argparse.Namespace:

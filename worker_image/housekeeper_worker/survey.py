@@ -287,7 +287,11 @@ class Survey:
             if marks is None:
                 marks = self._decide_each(window.directory, block, number)
             if 1 in marks:
-                going.add(block.records(marks))
+                found = block.records(marks)
+                if going.names:
+                    going.add(found)
+                else:
+                    going = found  # all there is of most directories, and no copy of it
         if going.names:
             going.cause = array("I", [self._causes[number]]) * len(going)
             self.plan.add(window.directory, going)
