@@ -242,7 +242,7 @@ class Relief:
         return " and ".join([*parts, f"{inodes} inodes"] if inodes else parts)
 
     def _freed(self, gauge: Gauge, tally: Tally) -> str:
-        size = gauge.estimated(tally) if self._pressure.of == "Claim" and not gauge.stalled else max(0, gauge.freed)
+        size = gauge.estimated(tally) if self._pressure.of == "Claim" else max(0, gauge.freed)
         parts = [format_bytes(size)] if self._need is None or self._need.size else []
         freed = max(0, self._before.inodes.used - gauge.fill.inodes.used)
         return " and ".join([*parts, f"{freed} inodes"] if self._need is not None and self._need.inodes else parts)

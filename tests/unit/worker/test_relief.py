@@ -17,6 +17,7 @@ from tests.unit.worker.test_directories import left
 from tests.unit.worker.test_trash_left import leave
 
 KIB = 1 << 10
+MIB = 1 << 20
 
 
 @pytest.mark.parametrize("open_files", ["Protect", "Strict", "Ignore"])
@@ -73,3 +74,15 @@ def test_nobody_waits_for_room_that_an_earlier_run_made(memory_volume: Path) -> 
     os.close(fd)
     assert not gauge.is_low()
     assert stop.reason is None
+
+
+def test_who_writes_to_the_same_file_system_does_not_stop_the_relief_of_a_claim(memory_volume: Path) -> None:
+    """Nothing gets free there, as if others took it at once, and yet the claim gets emptier."""
+    fd = os.open(memory_volume, os.O_RDONLY | os.O_DIRECTORY)
+    full = Fill(Level(95 * MIB, 100 * MIB), Level(0, 0))
+    with stopping_on_signals(60) as stop:
+        gauge = Gauge(fd, Pressure(85, 50, "Claim"), full, Need(45 * MIB, 0), 1, stop)
+        ends = [gauge.enough(1, Tally(bytes_freed=number * 6 * MIB)) for number in range(1, 9)]
+    os.close(fd)
+    assert ends == [*[False] * 7, True]
+    assert not gauge.stalled
