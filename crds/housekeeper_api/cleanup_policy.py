@@ -42,7 +42,7 @@ from housekeeper_api.fields.values import (
 )
 from housekeeper_api.quantities import parse_quantity
 
-_EVERYTHING = ("**", "**/*")
+_EVERYTHING = ("**", "**/*", "*")
 
 
 class VolumeTarget(Model):
@@ -70,7 +70,7 @@ class Select(Model):
     constraints: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "size(self.include) == 0 || (self.include.exists(glob, !(glob in self.exclude)) && "
-            "!('**' in self.exclude) && !('**/*' in self.exclude))",
+            "!self.exclude.exists(glob, glob in ['**', '**/*', '*']))",
             lambda self: (
                 any(glob not in self.exclude for glob in self.include)
                 and not any(glob in self.exclude for glob in _EVERYTHING)
@@ -93,7 +93,7 @@ class Select(Model):
     include: Annotated[tuple[IncludeGlob, ...], Field(min_length=1, max_length=64), ATOMIC_LIST]
     """Globs over the whole path below the root: `*` stops at `/`, `**` does not, a leading dot matches."""
     exclude: Annotated[tuple[Glob, ...], Field(max_length=64), ATOMIC_LIST] = ()
-    """Globs of what is left alone in any case."""
+    """Globs of what is left alone in any case: files, and directories with everything in them."""
     min_size: Size | None = None
     """A file of fewer bytes is not selected, as if no glob took it."""
     max_size: Size | None = None

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections import Counter
+from typing import Any, Final
 
 import re2
+
+_NAMES: Final = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?P?<(\w+)>", re.DOTALL)
+"""Named captures; what is escaped and what is in brackets is passed over."""
 
 
 def compiled(text: str) -> tuple[Any, dict[str, int]]:
@@ -20,6 +25,11 @@ def compiled(text: str) -> tuple[Any, dict[str, int]]:
         raise ValueError(f"is no expression of RE2: {_sentence(error)}") from None
     numbers = {_text(name): number for name, number in expression.groupindex.items()}
     return expression, dict(sorted(numbers.items(), key=lambda item: item[1]))
+
+
+def repeated_names(text: str) -> list[str]:
+    """Names that several captures have. RE2 takes that, and what all but one of these capture tells nothing apart."""
+    return [name for name, count in Counter(filter(None, _NAMES.findall(text))).items() if count > 1]
 
 
 def _sentence(error: Exception) -> str:

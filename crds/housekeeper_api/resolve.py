@@ -245,6 +245,10 @@ def _grouping_problems(policy: CleanupPolicy) -> list[str]:
         _, captures = expressions.compiled(rule.group_by)
         if not captures:
             problems.append(f"{where}.groupBy: has no named capture, such as (?P<env>prod|qa)")
+        problems += [
+            f"{where}.groupBy: several captures have the name {name}; give each a name of its own"
+            for name in expressions.repeated_names(rule.group_by)
+        ]
         for index, one in enumerate(rule.keep_per_group):
             problems += [
                 f"{where}.keepPerGroup[{index}].match: {name} is no capture of groupBy (there is {', '.join(captures)})"

@@ -103,7 +103,8 @@ def test_its_size_is_all_that_is_inside_with_hard_links_once(volume: Path) -> No
         (["*"], ["**/y"], {"b", "c"}),
         (["*"], ["**/*.txt"], {"a", "b"}),
         (["*"], ["**/nothing"], {"a", "b", "c"}),
-        (["a/**"], ["a/x"], {"a/x/y"}),
+        (["a/**"], ["a/x"], set()),
+        (["a/**", "b/*"], ["a/x"], {"b/x"}),
         (["none"], [], set()),
     ],
 )

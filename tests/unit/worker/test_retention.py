@@ -56,6 +56,24 @@ def test_each_group_keeps_its_own(dumps: Path, prefer_fallback: bool) -> None:
     assert again.removed == 0
 
 
+@pytest.mark.parametrize("order", ["amz", "azm", "maz", "mza", "zam", "zma"])
+@pytest.mark.parametrize("of_no_time", ["README.dump", "d9-20990101.dump"])
+def test_a_directory_of_which_nothing_counts_is_no_matter(memory_volume: Path, order: str, of_no_time: str) -> None:
+    """However it comes between others whose times are equal, so that paths decide."""
+    names = {"a": "d1-20260101.dump", "m": "d2-20260101.dump", "z": of_no_time}
+    for directory in order:
+        write(memory_volume / directory / names[directory])
+    one = keeping(Keep(last=1), time=ItemTime("Name", "%Y%m%d"))
+    found = decisions(memory_volume, one)
+    assert {path: decided.verdict.name for path, decided in found.items()} == {
+        "a/d1-20260101.dump": "REMOVE",
+        "m/d2-20260101.dump": "KEPT",
+        f"z/{of_no_time}": "UNPARSABLE" if of_no_time == "README.dump" else "FUTURE",
+    }
+    carry_out(cleanup_task(memory_volume, one))
+    assert set(map(os.fsdecode, files_below(memory_volume))) == {"m/d2-20260101.dump", f"z/{of_no_time}"}
+
+
 def test_what_a_group_does_not_take_falls_to_the_next_rule(dumps: Path) -> None:
     first = keeping(Keep(last=1), group_by=ENVIRONMENTS)
     second = rule("rest", older="30d")

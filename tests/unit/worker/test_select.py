@@ -32,6 +32,16 @@ def test_exclude_wins_over_include() -> None:
 
 
 @pytest.mark.parametrize(
+    ("glob", "path"),
+    [("keep", "keep/a/b"), ("**/keep", "x/keep/a"), ("a/*", "a/b/c/d"), ("*.d", "x.d/y"), ("**/k[ae]ep", "x/kaep/y")],
+)
+def test_a_directory_that_is_excluded_is_so_with_everything_in_it(glob: str, path: str) -> None:
+    """As restic, borg, rsync and Git have it: who names a directory means what is in it."""
+    assert not selects(["**"], [glob], path)
+    assert selects(["**"], [f"{glob}.x"], path)
+
+
+@pytest.mark.parametrize(
     ("include", "exclude", "entered"),
     [
         (["logs/**"], [], {"logs"}),
@@ -39,6 +49,9 @@ def test_exclude_wins_over_include() -> None:
         (["*.log"], [], set()),
         (["l*/a/*.log", "tmp/x"], [], {"logs", "tmp"}),
         (["**"], ["**/data/**"], {"logs", "tmp"}),
+        (["**"], ["data"], {"logs", "tmp"}),
+        (["**"], ["**/{data,tmp}"], {"logs"}),
+        (["**"], ["data/x"], {"logs", "data", "tmp"}),
     ],
 )
 def test_directories_in_which_nothing_can_match_are_not_entered(
@@ -88,8 +101,9 @@ RULES = st.lists(
 def expected_owner(rules: list[Rule], path: str) -> int:
     flags = wcglob.GLOBSTAR | wcglob.DOTGLOB
     for number, one in enumerate(rules, start=1):
+        above = ["/".join(path.split("/")[:depth]) for depth in range(1, path.count("/") + 2)]
         if any(wcglob.globmatch(path, glob, flags=flags) for glob in one.include) and not any(
-            wcglob.globmatch(path, glob, flags=flags) for glob in one.exclude
+            wcglob.globmatch(part, glob, flags=flags) for glob in one.exclude for part in above
         ):
             return number
     return 0

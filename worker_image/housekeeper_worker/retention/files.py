@@ -39,6 +39,8 @@ class Files:
 
     def extend(self, directory: bytes, records: Records) -> None:
         """Add files of one directory."""
+        if not len(records):
+            return  # no names joined are one empty name
         self.chunks.append(Chunk(directory, b"\0".join(records.names), len(self), len(records)))
         number_of = {device: self._device_index(device) for device in set(records.device)}
         self.device.extend(map(number_of.__getitem__, records.device))

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import re2
 
-from housekeeper_api.globs import Component, Glob, GlobError, parse
+from housekeeper_api.globs import ANY_DEPTH, Component, Glob, GlobError, parse
 from housekeeper_api.task import Rule, TaskError
 from housekeeper_worker.volume.names import matching_form
 
@@ -207,19 +207,23 @@ class Selector:
         start = tuple(
             (
                 self._read(rule.include, f"rules[{number}].select.include"),
-                self._read(rule.exclude, f"rules[{number}].select.exclude"),
+                self._read(rule.exclude, f"rules[{number}].select.exclude", below=True),
             )
             for number, rule in enumerate(rules)
         )
         self.root = self.scope(start)
         """Scope of the volume's root; None if the rules exclude everything."""
 
-    def _read(self, texts: Sequence[str], where: str) -> _Positions:
+    def _read(self, texts: Sequence[str], where: str, *, below: bool = False) -> _Positions:
+        """`below`: a directory that a glob takes stands for everything in it."""
         first: set[tuple[int, int]] = set()
         for number, text in enumerate(texts):
             try:
                 for glob in parse(text):
                     self._globs.append(glob)
+                    if below and not glob[-1].is_any_depth:
+                        self._globs.append((*glob, ANY_DEPTH))
+                        first.add((len(self._globs) - 2, 0))
                     first.add((len(self._globs) - 1, 0))
                     for component in glob:
                         if not component.is_any_name and component not in self._components:
