@@ -151,9 +151,11 @@ class Directories:
     def _look(self, path: bytes, item: DirectoryItem) -> Look:
         earlier = {number: one for number, one in self._grouping.items() if number < item.rule}
 
-        def foreign(scope: Scope, inside: bytes, files: list[str], directories: list[str]) -> str | None:
+        def foreign(
+            scope: Scope, inside: bytes, files: list[str], others: list[str], directories: list[str]
+        ) -> str | None:
             where = join(path, inside) if inside else path
-            return scope.foreign(files, directories, _narrow(earlier, where, files))
+            return scope.foreign(files, others, directories, _narrow(earlier, where, files))
 
         rule = self._rules.rules[item.rule]
         return Look(foreign=foreign, scope=item.inside.foreign, incomplete=rule.ignore_incomplete)

@@ -162,6 +162,10 @@ GroupExpression = Annotated[
     str,
     Field(min_length=1, max_length=512),
     # An expression that does not compile makes the rule an error, which is a refusal that says why.
-    Rule("''.matches(self) in [true, false]", _compiles, "must be a regular expression (RE2: no look-around, no back-references)"),
+    Rule(
+        "''.matches(self) in [true, false]",
+        _compiles,
+        "must be a regular expression (RE2: no look-around, no back-references)",
+    ),
     matching("[(][?]P<[A-Za-z_]", "must have a named capture, such as (?P<env>prod|qa), which tells the groups apart"),
 ]

@@ -134,6 +134,13 @@ KEEPS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "what NFS hides": ("reserved", lambda top: write(top / "deep/.nfs01", days=OLD)),
     "a sticky file": ("sticky", lambda top: os.chmod(top / "deep/b", 0o1644)),
     "something excluded": ("excluded", lambda top: write(top / "deep/keep.me", days=OLD)),
+    "an excluded link": ("excluded", lambda top: (top / "deep/keep.me").symlink_to("nowhere")),
+    "an excluded pipe": ("excluded", lambda top: os.mkfifo(top / "deep/keep.me")),
+    "an excluded directory": ("excluded", lambda top: (top / "deep/keep.me").mkdir()),
+    "a link in an excluded directory": (
+        "excluded",
+        lambda top: [(top / "deep/keep.it").mkdir(), (top / "deep/keep.it/link").symlink_to("nowhere")],
+    ),
     "something incomplete": ("incomplete", lambda top: write(top / "deep/b.part", days=OLD)),
 }
 

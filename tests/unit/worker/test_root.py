@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from housekeeper_worker.errors import CouldNotRun
+from housekeeper_worker.volume.batches import Batch
+from housekeeper_worker.volume.remover import Remover
 from housekeeper_worker.volume.root import VolumeRoot
-from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, files_below, write
+from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, counters, files_below, write
 from tests.unit.worker.seccomp import OPENAT2, STATX, forbid
 
 
@@ -47,6 +49,42 @@ def test_without_either_nothing_runs(volume: Path, answer: int) -> None:
 def test_openat2_is_used_where_there_is_one(volume: Path) -> None:
     with VolumeRoot.open(str(volume)) as root:
         assert root.method == "openat2"
+
+
+def test_a_directory_that_was_moved_away_is_not_followed_but_by_a_walk(
+    volume: Path, tmp_path: Path, prefer_fallback: bool
+) -> None:
+    """Whoever removes comes from the root each time: what was below it is nobody's business where it is now."""
+    write(volume / "a/b/precious")
+    with VolumeRoot.open(str(volume), prefer_fallback=prefer_fallback) as root:
+        for on_walk in (False, True):
+            with root.directory(b"a", for_reading=True, on_walk=on_walk):
+                pass
+        os.rename(volume / "a", tmp_path / "away")
+        for for_reading in (False, True):
+            with pytest.raises(FileNotFoundError), root.directory(b"a/b", for_reading=for_reading):
+                pass
+
+
+def test_a_tree_that_is_moved_away_while_it_is_removed_loses_nothing_more(
+    volume: Path, tmp_path: Path, prefer_fallback: bool
+) -> None:
+    for name in ("a/first", "a/b/second", "a/b/c/third"):
+        write(volume / name, days=OLD)
+    moved = tmp_path / "away"
+
+    class Moving(Remover):
+        def carry_out(self, batch: Batch, *, has_lock: bool = False) -> None:
+            super().carry_out(batch, has_lock=has_lock)
+            if (volume / "a").exists():
+                os.rename(volume / "a", moved)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("housekeeper_worker.volume.removal.Remover", Moving)
+        patch.setattr("housekeeper_worker.volume.removal.BATCH", 1)
+        result = carry_out(cleanup_task(volume), prefer_fallback=prefer_fallback)
+    assert counters(result).removed == 1
+    assert files_below(moved) == {b"b/second", b"b/c/third"}
 
 
 @pytest.mark.parametrize("path", [b"link", b"link/inside", b"file", b"fifo"])

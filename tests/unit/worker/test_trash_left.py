@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,13 @@ from housekeeper_worker.volume.root import VolumeRoot
 from housekeeper_worker.volume.trash import Coming, Trash
 from tests.unit.worker.builders import (
     OLD,
+    as_user,
     carry_out,
     cleanup_task,
     counters,
     directories,
     files_below,
+    give,
     item,
     write,
 )
@@ -78,12 +81,57 @@ def test_without_renameat2_what_is_no_directory_replaces_nothing(
         write(volume / "d", content=b"exchanged")
     with VolumeRoot.open(str(volume)) as root, Trash.open(root, "run", create=True) as trash:
         (entry,) = trash.announce([Coming(b"d", 1)])
-        trash.take(root.fd, b"d", entry)
+        os.rename("d", entry.name, src_dir_fd=root.fd, dst_dir_fd=trash.fd)
         write(volume / "d", content=b"precious")
         with pytest.raises(NotADirectoryError):
             trash.bring_back(entry)
         assert os.lstat(entry.name, dir_fd=trash.fd)
     assert (volume / "d").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "dangling link"])
+def test_what_is_no_directory_never_comes_into_the_trash(volume: Path, kind: str) -> None:
+    """It was exchanged for one in the last moment, and no run would bring it back."""
+    (volume / "elsewhere").mkdir()
+    if kind == "file":
+        write(volume / "d")
+    else:
+        (volume / "d").symlink_to("elsewhere" if kind == "link" else "nowhere")
+    with VolumeRoot.open(str(volume)) as root, Trash.open(root, "run", create=True) as trash:
+        (entry,) = trash.announce([Coming(b"d", 1)])
+        with pytest.raises(NotADirectoryError):
+            trash.take(root.fd, b"d", entry)
+    assert (volume / "d").is_symlink() == (kind != "file")
+    assert (volume / "elsewhere").is_dir()
+
+
+def test_what_cannot_come_back_for_a_while_waits_for_the_next_run(open_volume: Path, uid: int) -> None:
+    """Its place is free, and nobody may write there now."""
+    above = open_volume / "above"
+    item(above / "d", "a", "deep/b")
+
+    def killed() -> None:
+        with VolumeRoot.open(str(open_volume)) as root, Trash.open(root, "killed-run", create=True) as trash:
+            (entry,) = trash.announce([Coming(b"above/d", os.stat(above / "d").st_ino)])
+            with root.directory(b"above", for_reading=False) as fd:
+                trash.take(fd, b"d", entry)
+
+    def next_run() -> dict[str, object]:
+        result = carry_out(cleanup_task(open_volume, directories(["none"])))
+        return {"outcome": result.outcome, "removed": counters(result).removed, "errors": counters(result).errors}
+
+    give(open_volume, uid)
+    as_user(uid, killed)
+    mark = ("chattr", "+i", above) if uid == 0 else ("chmod", "0555", above)
+    subprocess.run(mark, check=True)
+    try:
+        told = as_user(uid, next_run)
+    finally:
+        subprocess.run(("chattr", "-i", above) if uid == 0 else ("chmod", "0755", above), check=True)
+    assert (told["outcome"], told["removed"]) == ("PartiallySucceeded", 0)
+    assert "could not be brought back" in told["errors"][0]
+    assert as_user(uid, next_run) == {"outcome": "Succeeded", "removed": 0, "errors": []}
+    assert files_below(above / "d") == {b"a", b"deep/b"}
 
 
 @pytest.mark.parametrize("part", [False, True], ids=["nothing gone", "begun"])

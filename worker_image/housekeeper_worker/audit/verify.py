@@ -99,11 +99,15 @@ def verify(file: BinaryIO, head: str | None = None) -> Verdict:
             "still at work, or was killed"
         )
         return reading.verdict("Unfinished", told)
-    told = f"whole: {reading.link.lines} lines in {reading.link.block} blocks"
+    told = f"all {reading.link.lines} lines are in {reading.link.block} blocks that fit"
+    if unfinished := reading.runs - reading.concluded:
+        told += f"; of {reading.runs} runs {unfinished} without an ending: the worker is still at work, or was killed"
     if head is None:
         told += "; compare the head with the result's, for nobody else can tell whether the end is missing"
     elif reading.after_head:
         told += f"; the head is there, and {reading.after_head} lines after it"
+    else:
+        told += "; the head is the last of them"
     return reading.verdict("Whole", told)
 
 

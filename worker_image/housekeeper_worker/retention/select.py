@@ -93,11 +93,15 @@ class Scope:
             self._insides[key] = self._selector.inside(self._advanced(key[1]), number)
         return self._insides[key]
 
-    def foreign(self, files: Sequence[str], directories: Sequence[str], narrow: Narrow | None) -> str | None:
-        """The first of these names in an item that its rule excludes, or that belongs to an earlier rule, or None."""
+    def foreign(
+        self, files: Sequence[str], others: Sequence[str], directories: Sequence[str], narrow: Narrow | None
+    ) -> str | None:
+        """The first of these names in an item that its rule excludes, or that belongs to an earlier rule, or None.
+
+        `others` are neither regular files nor directories: no rule is about them, and yet they can be excluded.
+        """
         for names, owners in (
-            (files, self.directory_owners(files)),
-            (directories, self.directory_owners(directories)),
+            *((names, self.directory_owners(names)) for names in (files, others, directories)),
             (files, self.owners(files, narrow)),
         ):
             for name, owner in zip(names, owners, strict=True):

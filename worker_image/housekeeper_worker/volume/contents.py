@@ -73,7 +73,7 @@ class Openers:
 class Look:
     """What else is looked at."""
 
-    foreign: Callable[[Scope, bytes, list[str], list[str]], str | None] | None = None
+    foreign: Callable[[Scope, bytes, list[str], list[str], list[str]], str | None] | None = None
     """From a scope, a directory in the item, its files and sub-directories to one that is not the rule's own."""
     scope: Scope | None = None
     """Of the item, for `foreign`."""
@@ -159,7 +159,8 @@ def _look_at(root: VolumeRoot, part: Part[Scope | None], look: Look, contents: C
                 raise Stays(Protection.INCOMPLETE, join(part.path, os.fsencode(entry.name)))
     if part.state is not None and look.foreign is not None:
         files = [entry.name for entry in others if entry.is_file(follow_symlinks=False)]
-        found = look.foreign(part.state, part.path, files, directories)
+        special = [entry.name for entry in others if not entry.is_file(follow_symlinks=False)]
+        found = look.foreign(part.state, part.path, files, special, directories)
         if found is not None:
             raise Stays(Protection.EXCLUDED, join(part.path, os.fsencode(found)))
     if others:

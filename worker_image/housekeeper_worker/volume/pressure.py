@@ -63,7 +63,7 @@ def usage_below(root: VolumeRoot, stop: Stop) -> Usage:
     while stack and stop.reason is None:
         path = stack.pop()
         try:
-            with root.directory(path, for_reading=True) as fd, os.scandir(fd) as entries:
+            with root.directory(path, for_reading=True, on_walk=True) as fd, os.scandir(fd) as entries:
                 allocated += os.fstat(fd).st_blocks * _ALLOCATION_UNIT
                 for entry in entries:
                     name = os.fsencode(entry.name)

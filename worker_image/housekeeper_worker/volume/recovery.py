@@ -1,13 +1,16 @@
 """What an earlier run left in the trash: brought back if it was only renamed, finished if its emptying had begun.
 
 So is finished what was only renamed and cannot come back, because something else has taken its place or its parent is
-gone, unless somebody has it open: it was about to be removed, and half of it is nowhere.
+gone, unless somebody has it open: it was about to be removed, and half of it is nowhere. What cannot come back for
+another reason, which may pass, waits for the next run.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from json.encoder import encode_basestring_ascii
+from typing import Final
 
 from housekeeper_worker.audit import Audit
 from housekeeper_worker.logs import log
@@ -20,6 +23,9 @@ from housekeeper_worker.volume.lease import Leases, breaks_ignored
 from housekeeper_worker.volume.names import shown
 from housekeeper_worker.volume.root import VolumeRoot
 from housekeeper_worker.volume.trash import Entry, Trash
+
+_HAS_NO_PLACE: Final = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+"""Errors of a rename to where something else is, or below what is no directory any more."""
 
 
 def recover(root: VolumeRoot, run: str, tally: Tally, audit: Audit, stop: Stop, *, now_ns: int) -> None:
@@ -60,6 +66,9 @@ def _goes(root: VolumeRoot, trash: Trash, entry: Entry, tally: Tally, audit: Aud
     else:
         audit.file("broughtBack", entry.path, _members(entry))
         log("info", "brought back what an earlier run had begun with", path=shown(entry.path), run=entry.run)
+        return False
+    if why.errno not in _HAS_NO_PLACE:
+        not_brought_back(tally, entry, why)
         return False
     try:
         _must_be_free(root, trash, entry, stop, now_ns)

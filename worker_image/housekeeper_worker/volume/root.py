@@ -88,12 +88,17 @@ class VolumeRoot:
         os.close(self.fd)
 
     @contextlib.contextmanager
-    def directory(self, path: bytes, *, for_reading: bool) -> Iterator[int]:
+    def directory(self, path: bytes, *, for_reading: bool, on_walk: bool = False) -> Iterator[int]:
         """A descriptor of the directory `path` (relative to the root, empty for the root), closed afterwards.
+
+        `on_walk`: it may be opened from the one that the walk had opened before it, so that a walk into the depth costs
+        one step a level. That one may have been moved since, out of the volume even. Whoever looks may be led astray by
+        that; whoever changes something never says so, and comes from the root each time.
 
         Raises OSError: EXDEV where a mount begins, ELOOP or ENOTDIR where something else stands now, ENOENT, EACCES.
         """
-        fd = self._open(path, _READ if for_reading else _PATH)
+        flags = _READ if for_reading else _PATH
+        fd = self._open_on_walk(path, flags) if on_walk else self._open(path, flags)
         try:
             self._must_be_same_device(fd, path)
             yield fd
@@ -130,13 +135,15 @@ class VolumeRoot:
             os.close(fd)
 
     def _open(self, path: bytes, flags: int) -> int:
+        return self._open_below(self.fd, path or b".", flags)
+
+    def _open_on_walk(self, path: bytes, flags: int) -> int:
         if not path:
-            return self._open_below(self.fd, b".", flags)
+            return self._open(path, flags)
         if self._anchor is not None and path.startswith(self._anchor_path + b"/"):
             fd = self._open_below(self._anchor, path[len(self._anchor_path) + 1 :], flags)
         else:
-            fd = self._open_below(self.fd, path, flags)
-        # The next directory is often below this one: a walk into the depth then costs one step a level.
+            fd = self._open(path, flags)
         self._drop_anchor()
         self._anchor_path, self._anchor = path, os.dup(fd)
         return fd

@@ -163,7 +163,7 @@ class Walk:
             if scope is None:
                 continue
             try:
-                with self._root.directory(path, for_reading=True) as fd:
+                with self._root.directory(path, for_reading=True, on_walk=True) as fd:
                     if (protection := self._protection(place, fd)) is not None:
                         self.protected[protection] += not place.share
                         continue

@@ -115,8 +115,9 @@ class Trash:
         return entries
 
     def take(self, directory: int, name: bytes, entry: Entry) -> None:
-        """Rename `name` of an open directory into the trash. Raises OSError."""
-        os.rename(name, entry.name, src_dir_fd=directory, dst_dir_fd=self.fd)
+        """Rename the directory `name` of an open directory into the trash. Raises OSError: ENOTDIR where it is none."""
+        # The slash lets the kernel refuse a file or a link that was exchanged for it, and could never come back.
+        os.rename(name + b"/", entry.name, src_dir_fd=directory, dst_dir_fd=self.fd)
 
     def bring_back(self, entry: Entry) -> None:
         """Rename an entry to where it was. Raises OSError: EEXIST where something else is there now."""
