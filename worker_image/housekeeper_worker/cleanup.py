@@ -21,6 +21,7 @@ from housekeeper_worker.judgement import Judge
 from housekeeper_worker.logs import log, timestamp
 from housekeeper_worker.preparation import check_clock, check_marker, without_marker
 from housekeeper_worker.quarantine.acting import moving, purge
+from housekeeper_worker.quarantine.moving import Moving
 from housekeeper_worker.relief import Relief
 from housekeeper_worker.retention.candidates import Candidates
 from housekeeper_worker.retention.decide import ALWAYS, Lines, Verdict
@@ -31,9 +32,11 @@ from housekeeper_worker.retention.times import cutoff, read_age, zone
 from housekeeper_worker.scratch import Scratch
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.survey import OnDecision, Survey
+from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume import item_times
 from housekeeper_worker.volume.faults import Fault
 from housekeeper_worker.volume.locking import wait_for_root
+from housekeeper_worker.volume.protected import marker_of
 from housekeeper_worker.volume.recovery import recover
 from housekeeper_worker.volume.removal import Removal
 from housekeeper_worker.volume.root import VolumeRoot
@@ -115,47 +118,49 @@ def clean(
         )
         stores.callback(survey.close)
         plan, tally = survey.plan, survey.tally
-        # Whoever was stopped while it waited has no lock: what lies there is perhaps another worker's, and at work.
-        if not dry_run and stop.reason is None:
-            recover(root, task.run, tally, audit, stop, now_ns=now_ns)
-        survey.run(start)
         digest = ""
         held = lost = None
         approved = False
-        complete = stop.reason is None and not tally.stopped_by_fault
-        if relief is not None:
-            plan = relief.narrow(plan, tally, together, complete=complete)
-            complete = complete and stop.reason is None
-        if complete:
-            plan, digest, held, approved = judge.judge(plan, tally, together, _rules_bytes(what, task.time_zone))
-        if held is not None:
-            tally.held = len(plan)
-            audit.event("held", planned=len(plan), selected=tally.matched, planDigest=digest, stored=tally.plan_stored)
+        act: Moving | None = None
+        try:
+            rests = not dry_run and _rests(root, tally)
+            # Whoever was stopped while it waited has no lock: what lies there is perhaps another worker's, and at work.
+            if not dry_run and not rests and stop.reason is None:
+                recover(root, task.run, tally, audit, stop, now_ns=now_ns)
+            survey.run(start)
+            complete = stop.reason is None and not tally.stopped_by_fault
             if relief is not None:
-                relief.conclude(tally, planned=len(plan), dry_run=True)
-        elif complete:
-            act = moving(task, what, root, now_ns)
-            read_before = item_times.access_lines(what.rules, [line.old_before for line in each])
-            removal = Removal(
-                root,
-                plan,
-                tally,
-                audit,
-                stop,
-                _audit_members(plan, what),
-                what.open_files,
-                team,
-                accessed_before=read_before,
-                gauge=None if relief is None else relief.gauge,
-                act=act if act.rules else None,
-                at_once=at_once,
-                rules=what.rules,
-                run=task.run,
-                now_ns=now_ns,
-                start=start,
-                operations_per_second=what.operations_per_second,
-            )
-            try:
+                plan = relief.narrow(plan, tally, together, complete=complete)
+                complete = complete and stop.reason is None
+            if complete:
+                plan, digest, held, approved = judge.judge(plan, tally, together, _rules_bytes(what, task.time_zone))
+            if held is not None:
+                tally.held = len(plan)
+                stored = tally.plan_stored
+                audit.event("held", planned=len(plan), selected=tally.matched, planDigest=digest, stored=stored)
+                if relief is not None:
+                    relief.conclude(tally, planned=len(plan), dry_run=True)
+            elif complete:
+                act = moving(task, what, root, now_ns)
+                removal = Removal(
+                    root,
+                    plan,
+                    tally,
+                    audit,
+                    stop,
+                    _audit_members(plan, what),
+                    what.open_files,
+                    team,
+                    accessed_before=item_times.access_lines(what.rules, [line.old_before for line in each]),
+                    gauge=None if relief is None else relief.gauge,
+                    act=act if act.rules else None,
+                    at_once=at_once,
+                    rules=what.rules,
+                    run=task.run,
+                    now_ns=now_ns,
+                    start=start,
+                    operations_per_second=what.operations_per_second,
+                )
                 if dry_run:
                     removal.rehearse()
                     if on_stay is not None:
@@ -166,13 +171,14 @@ def clean(
                         removal.carry_out()
                     if approved and stop.reason is None and not tally.stopped_by_fault:
                         judge.look_for_rest()
-                    purge(task, what, root, act.name, now_ns, tally, audit, stop)
+                    if not rests:
+                        purge(task, what, root, act.name, now_ns, tally, audit, stop)
                 if relief is not None:
                     relief.conclude(tally, planned=len(plan), dry_run=dry_run)
-            except AuditLost as error:
-                lost = audit.loss() or str(error)
-            if tally.quarantined and not dry_run:
-                tally.restorable_until = act.restorable_until
+        except AuditLost as error:
+            lost = audit.loss() or str(error)
+        if act is not None and tally.quarantined and not dry_run:
+            tally.restorable_until = act.restorable_until
         outcome = report.cleanup_outcome(tally, stop=stop.reason, held=held, lost=lost, on_trip=what.brakes.on_trip)
         planned = len(plan) + tally.verdicts[Verdict.SPARED]
         advice = report.settling_advice(tally, planned=planned, settle=settle, fs_group=what.fs_group)
@@ -209,6 +215,17 @@ def clean(
             # Last of all: a worker that is killed before can go on with it.
             judge.forget_approved()
     return result
+
+
+def _rests(root: VolumeRoot, tally: Tally) -> bool:
+    """Whether a marker at the root says that nothing is to go here, of what earlier runs set aside neither."""
+    try:
+        marked = marker_of(root.fd) is not None
+    except OSError:
+        return False  # whoever may not look there finds that out on the walk, and tells it
+    if marked:
+        tally.add_note("there is a .nocleanup at the volume's root: what earlier runs set aside is left alone, too")
+    return marked
 
 
 def _summarised(result: Result, audit: Audit) -> Result:

@@ -28,8 +28,8 @@ What is said here is what the API server enforces; where a field is refused, its
 ## Values
 
 **Durations** are one number and one unit: `30d`, `12h`, `500ms`. The units are {{units}}.
-In `removeOlderThan` and in the spans of `keep` (`within` and its like), days, weeks, months and years are calendar steps
-in the policy's time zone; everywhere else a day has 24 hours, a month 30 days and a year 365 days.
+In `removeOlderThan` and in the spans of `keep` (`within` and its like), days, weeks, months and years are steps of the
+calendar in the policy's time zone; everywhere else a day has 24 hours, a month 30 days and a year 365 days.
 
 **Quantities** are numbers with a suffix, as in a pod: `500Mi`, `2Gi`, `250m`. **Percentages** are texts: `"85%"`.
 
@@ -42,7 +42,8 @@ a time zone with daylight saving time, `H` does not pick the hours 0 to 2. `stat
 
 **Globs** match the whole path from the root of the volume, also where `path` is set: `*` and `?` stop at `/`,
 `**` does not, a leading dot matches; `{{a,b}}` is either, `[a-z]` and `[!a-z]` one character of these or none of these.
-In `exclude` a directory stands for everything in it. `.housekeeper`, Housekeeper's own directory, is invisible to all of them.
+In `exclude` a directory stands for everything in it. `.housekeeper`, Housekeeper's own directory, is invisible to all
+of them.
 """
 
 _NAMED_TYPES = {durations.SHAPE: "duration", FIELDS_NEEDED: "schedule"}

@@ -52,6 +52,16 @@ def test_a_policy_that_is_edited_may_promise_more_but_not_less(
     assert result.cleanup.purged == purged
 
 
+def test_a_marker_at_the_root_keeps_what_is_set_aside(quarantined: Path) -> None:
+    write(quarantined / ".nocleanup")
+    result = carry_out(quarantine_task(quarantined, run="later"), later=8)
+    assert result.cleanup is not None
+    assert (result.cleanup.purged, len(in_quarantine(quarantined))) == (0, 3)
+    assert any(".nocleanup at the volume's root" in note for note in result.cleanup.notes)
+    (quarantined / ".nocleanup").unlink()
+    assert put_back(quarantined).outcome == "Succeeded"
+
+
 def test_a_policy_that_only_removes_by_now_purges_too(quarantined: Path) -> None:
     result = carry_out(quarantine_task(quarantined, rule()), later=8)
     assert result.cleanup is not None

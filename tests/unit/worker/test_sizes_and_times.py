@@ -7,6 +7,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -114,16 +115,19 @@ def test_access_times_order_what_is_kept(volume: Path) -> None:
     assert files_below(volume) == {b"1", b"2"}
 
 
-def test_what_is_read_after_the_plan_stays(volume: Path) -> None:
+@pytest.mark.parametrize("members", [{}, {"remove_older_than": None, "keep": Keep(last=1)}], ids=["age", "keep"])
+def test_what_is_read_after_the_plan_stays(volume: Path, members: dict[str, Any]) -> None:
     touch(volume / "a", accessed=100, modified=100)
     touch(volume / "b", accessed=100, modified=100)
+    if members:
+        touch(volume / "c", accessed=99, modified=100)  # which is what is kept
 
     def read(decided: object) -> None:
         os.utime(volume / "b", ns=(time.time_ns(), os.stat(volume / "b").st_mtime_ns))
 
     before = os.stat(volume / "b").st_ctime_ns
-    result = carry_out(cleanup_task(volume, timed("AccessTime")), on_decision=read)
-    assert files_below(volume) == {b"b"}
+    result = carry_out(cleanup_task(volume, timed("AccessTime", **members)), on_decision=read)
+    assert files_below(volume) == ({b"b", b"c"} if members else {b"b"})
     assert counters(result).skipped == {"changed": 1}
     assert os.stat(volume / "b").st_ctime_ns > before
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import subprocess
 from pathlib import Path
 
@@ -146,6 +147,39 @@ def test_what_was_being_emptied_is_finished_and_counted(volume: Path, part: bool
     assert [(line["path"], line["run"]) for line in told] == [("d", "killed-run")]
     assert (done.removed, done.matched, left(volume), trashed(volume)) == (1, 0, set(), set())
     assert told[0]["bytes"] == done.bytes_freed >= 3 * 8192
+
+
+def test_a_marker_at_the_root_lets_it_lie_in_the_trash(volume: Path) -> None:
+    item(volume / "d", "a")
+    leave(volume, committed=True)
+    write(volume / ".nocleanup")
+    assert counters(carry_out(cleanup_task(volume, directories()))).removed == 0
+    assert {name.rpartition(b"/")[2] for name in trashed(volume)} >= {b"a", b"journal"}
+    (volume / ".nocleanup").unlink()
+    assert counters(carry_out(cleanup_task(volume, directories()))).removed == 1
+
+
+def test_what_was_finished_counts_though_the_audit_gets_lost(volume: Path, tmp_path: Path) -> None:
+    item(volume / "d", "a")
+    item(volume / "e", "a")
+    with VolumeRoot.open(str(volume)) as root, Trash.open(root, "killed-run", create=True) as trash:
+        entries = trash.announce([Coming(name, os.stat(volume / name.decode()).st_ino) for name in (b"d", b"e")])
+        for entry in entries:
+            trash.take(root.fd, entry.path, entry)
+        trash.commit(entries)
+
+    def run(limit: int) -> dict[str, object]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        with open(tmp_path / "audit", "ab") as audit:
+            result = carry_out(cleanup_task(volume, directories(["none"])), audit_fd=audit.fileno())
+        return {"outcome": result.outcome, "removed": counters(result).removed}
+
+    # Room for the line that a run begins, and for the intent of one of the two.
+    first = as_user(0, lambda: run(1100))
+    assert first == {"outcome": "Failed", "removed": 1}
+    (tmp_path / "audit").unlink()
+    assert as_user(0, lambda: run(1 << 20)) == {"outcome": "Succeeded", "removed": 1}
+    assert trashed(volume) == set()
 
 
 def test_a_dry_run_leaves_the_trash_alone(volume: Path) -> None:

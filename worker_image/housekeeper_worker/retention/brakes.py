@@ -104,7 +104,7 @@ def sentence(found: Numbers, clauses: Sequence[str], approve: str = "") -> str:
     """What would be done, how to `approve` that, and all that speaks against it."""
     return (
         f"the plan would remove {found.planned} of {found.selected} selected files "
-        f"({format_bytes(found.planned_bytes)}){approve}; nothing was removed: {'; '.join(clauses)}"
+        f"({format_bytes(found.planned_bytes)}){approve}; nothing of it was removed: {'; '.join(clauses)}"
     )
 
 

@@ -60,12 +60,13 @@ def check_access_times(root: int, rules: Sequence[Rule]) -> None:
             )
 
 
-def access_lines(rules: Sequence[Rule], old_before: Sequence[int]) -> dict[int, int]:
-    """For rules by access time with an age, the line (ns) that a file must not have passed when it is removed."""
+def access_lines(rules: Sequence[Rule], old_before: Sequence[int]) -> dict[int, int | None]:
+    """For rules by access time the line (ns) that a file must not have passed when it is removed; None where there is
+    no age: it must not have been read since it was looked at."""
     return {
-        number: line
+        number: line if rule.remove_older_than is not None else None
         for number, (rule, line) in enumerate(zip(rules, old_before, strict=True))
-        if rule.time.source == "AccessTime" and rule.remove_older_than is not None
+        if rule.time.source == "AccessTime"
     }
 
 

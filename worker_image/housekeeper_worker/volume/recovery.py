@@ -97,8 +97,8 @@ def _finish(root: VolumeRoot, trash: Trash, emptying: Emptying, entry: Entry, ta
     tally.bytes_freed += done.freed
     if not told:
         tally.removed += 1
+    trash.note(entry, "over" if done.whole else "told")  # before the audit, which may be lost: it is counted now
     audit.file("finished", entry.path, f'{_members(entry)},"bytes":{done.freed}')
-    trash.note(entry, "over" if done.whole else "told")
     left_over(root, tally, entry, done)
     log("info", "finished what an earlier run had begun with", path=shown(entry.path), run=entry.run)
 

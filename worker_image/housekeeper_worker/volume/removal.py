@@ -47,7 +47,7 @@ class Removal:
         open_files: OpenFiles,
         processes: int = 1,
         *,
-        accessed_before: Mapping[int, int] = MappingProxyType({}),
+        accessed_before: Mapping[int, int | None] = MappingProxyType({}),
         gauge: Gauge | None = None,
         act: Act | None = None,
         at_once: bool = False,
@@ -60,10 +60,10 @@ class Removal:
         """`members`: for each cause of the plan, rule, group and reason as members of an audit line.
 
         `processes` may work at it, if it has many files, or `at_once`. `accessed_before`: of rules by access time, by
-        number, until when (ns) a file may have been read. `gauge`: says when enough is gone; the plan is then carried
-        out in its order, by one process. `act` is how the files of those rules go that it names, by one process too;
-        files of all others are unlinked. `rules`, the name of the run and its time are for directories: those that are
-        items, and those that it empties below `start`. Those too are one process's.
+        number, until when (ns) a file may have been read, as `Remover` has it. `gauge`: says when enough is gone; the
+        plan is then carried out in its order, by one process. `act` is how the files of those rules go that it names,
+        by one process too; files of all others are unlinked. `rules`, the name of the run and its time are for
+        directories: those that are items, and those that it empties below `start`. Those too are one process's.
         """
         self._gauge = gauge
         self._pace = Pace(operations_per_second, stop) if operations_per_second else None

@@ -34,14 +34,15 @@ class Remover:
         leases: Leases | None,
         *,
         strict: bool,
-        accessed_before: Mapping[int, int] = MappingProxyType({}),
+        accessed_before: Mapping[int, int | None] = MappingProxyType({}),
         act: Act | None = None,
         moved: Collection[int] = (),
         directories: DirectoryRemoval | None = None,
     ) -> None:
         """`leases`: None where nobody wants to know of openers; `strict`: what is not known of them keeps a file.
 
-        `accessed_before`: for causes by access time, by number, until when (ns) a file may have been read. `moved`:
+        `accessed_before`: for causes by access time, by number, until when (ns) a file may have been read; None: until
+        it was looked at. `moved`:
         numbers of the causes whose files go by `act`; only one process may have one. `directories`: who removes
         directories that are items; None: there are none.
         """
@@ -201,13 +202,16 @@ class Remover:
             and bounded(stat.st_mtime_ns) == records.modified[place]
             and stat.st_size == records.size[place]
             and stat.st_dev == records.device[place]
-            and (not self._accessed_before or self._is_unread(stat, records.cause[place]))
+            and (not self._accessed_before or self._is_unread(stat, records, place))
         )
 
-    def _is_unread(self, stat: os.stat_result, cause: int) -> bool:
+    def _is_unread(self, stat: os.stat_result, records: Records, place: int) -> bool:
         """Whether a file that goes because nobody has read it has not been read since."""
-        line = self._accessed_before.get(cause)
-        return line is None or stat.st_atime_ns < line
+        cause = records.cause[place]
+        if cause not in self._accessed_before:
+            return True
+        line = self._accessed_before[cause]
+        return bounded(stat.st_atime_ns) <= records.time[place] if line is None else stat.st_atime_ns < line
 
     def _let_go_one_of_several(
         self, act: Act | None, directory: int, share: Share, place: int, fd: int, stat: os.stat_result
