@@ -12,6 +12,7 @@ from typing import Annotated
 
 from housekeeper_api.exit_codes import ExitCode
 from housekeeper_api.task import Mode
+from housekeeper_worker.encoding import ensure_utf8
 
 try:
     import typer
@@ -263,6 +264,7 @@ def check(
 
 def main() -> None:
     """Entry point. Ends the process with one of `housekeeper_api.exit_codes`."""
+    ensure_utf8()
     try:
         code = app(prog_name="housekeeper", standalone_mode=False)
     except TyperException as error:

@@ -14,6 +14,9 @@ import signal
 def main() -> None:
     """Entry point. Ends the process with one of `housekeeper_api.exit_codes`."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-    from housekeeper_worker.main import main as work  # noqa: PLC0415 - after the line above is the whole point
+    from housekeeper_worker.encoding import ensure_utf8  # noqa: PLC0415 - after the line above is the whole point
+
+    ensure_utf8()
+    from housekeeper_worker.main import main as work  # noqa: PLC0415
 
     work()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.worker.builders import OLD, files_below, users_files, write
+from tests.unit.worker.builders import OLD, cleanup_task, files_below, rule, users_files, write
 
 HOUSEKEEPER = Path(sys.executable).with_name("housekeeper")
 
@@ -64,6 +64,38 @@ def dumps(volume: Path) -> Path:
     write(volume / "keep/old.dump", days=OLD)
     write(os.fsencode(volume) + b"/a/[bold]\xff.dump", days=OLD)
     return volume
+
+
+OTHER_ENCODING = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+"""With these Python takes the names of files for ASCII."""
+
+
+@pytest.fixture
+def accented(volume: Path) -> Path:
+    write(volume / "café/kept.dump", days=OLD)
+    write(volume / "alt/gone.dump", days=OLD)
+    write(volume / "alt/young.dump", days=1)
+    return volume
+
+
+def test_names_are_utf8_whatever_the_locale(accented: Path, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY.replace("MODE", "DryRun").replace("keep/**", "café/**"), encoding="utf-8")
+    command = [HOUSEKEEPER, "plan", policy, "--root", accented, "-o", "json"]
+    done = subprocess.run(command, env=os.environ | OTHER_ENCODING, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {one["path"] for one in one_object(done)["decisions"]} == {"alt/gone.dump", "alt/young.dump"}
+
+
+def test_names_are_utf8_in_a_pod_too(accented: Path, tmp_path: Path) -> None:
+    (tmp_path / "task.json").write_text(cleanup_task(accented, rule(exclude=["café/**"])).to_json(), encoding="utf-8")
+    where = {
+        "HOUSEKEEPER_TASK_FILE": str(tmp_path / "task.json"),
+        "HOUSEKEEPER_TERMINATION_LOG": str(tmp_path / "result"),
+    }
+    command = [sys.executable, "-m", "housekeeper_worker"]
+    subprocess.run(command, env=os.environ | OTHER_ENCODING | where, capture_output=True, check=True)
+    assert files_below(accented) == {"café/kept.dump".encode(), b"alt/young.dump"}
 
 
 def test_plan_shows_what_would_go_and_why(policy: Path, dumps: Path) -> None:
