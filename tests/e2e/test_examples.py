@@ -22,6 +22,7 @@ PLANTED = {
     "tmp/young": 0.5,
     "tmp/deep/.keep": 90.0,
     "src/a.tmp": 3.0,
+    "runs/etl/1/part.tmp": 3.0,
     "src/a.c": 90.0,
     "cache/old": 8.0,
     "home/.cache/young": 6.0,
