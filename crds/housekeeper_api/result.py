@@ -82,7 +82,8 @@ class Cleanup:
     """At most 5 sentences, each at most 256 characters, of what else to know: a brake that is off, a plan that was
     lost."""
     sample: tuple[dict[str, str], ...] = ()
-    """At most 20 decisions: path, decision (Keep | Remove), reason."""
+    """At most 20 decisions: path, decision (Keep | Remove), reason. What should go and stayed is a Keep, but for a plan
+    that is held: that is shown as it waits for approval."""
     audit: AuditReport | None = None
     quarantined: int = 0
     """Items (files, and directories that are one) moved into the quarantine; in a dry run, that would be. Not in

@@ -164,7 +164,7 @@ def clean(
                 if dry_run:
                     removal.rehearse()
                     if on_stay is not None:
-                        for path, fault in tally.found_open:
+                        for path, fault in tally.let_stay:
                             on_stay(path, fault)
                 else:
                     with act:
@@ -179,6 +179,9 @@ def clean(
             lost = audit.loss() or str(error)
         if act is not None and tally.quarantined and not dry_run:
             tally.restorable_until = act.restorable_until
+        if held is None:
+            # What waits for approval is shown as it is planned. All else says what became of it.
+            report.correct_samples(tally, dry_run=dry_run, stopped=lost is not None or stop.reason is not None)
         outcome = report.cleanup_outcome(tally, stop=stop.reason, held=held, lost=lost, on_trip=what.brakes.on_trip)
         planned = len(plan) + tally.verdicts[Verdict.SPARED]
         advice = report.settling_advice(tally, planned=planned, settle=settle, fs_group=what.fs_group)

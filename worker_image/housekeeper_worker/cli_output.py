@@ -17,7 +17,7 @@ from housekeeper_worker.logs import timestamp
 from housekeeper_worker.retention.decide import Decided, Verdict, decision
 from housekeeper_worker.retention.groups import words
 from housekeeper_worker.retention.paths import Chunk, in_path_order, indices_by_name
-from housekeeper_worker.volume.faults import STAYS, Fault
+from housekeeper_worker.volume.faults import Fault, why_it_stays
 from housekeeper_worker.volume.names import shown
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Decisions:
         self._allocated = array("q")
         self._time = array("q")
         self._stays: dict[bytes, str] = {}
-        """Files of the plan that would stay, with the reason. A dry run looks for a bounded number of them."""
+        """Items of the plan that would stay, with the reason. A dry run looks for a bounded number of them."""
 
     def add(self, decided: Decided) -> None:
         """Take one decision, as `survey.OnDecision`."""
@@ -64,8 +64,8 @@ class Decisions:
         self._time.append(decided.time)
 
     def stays(self, path: bytes, fault: Fault) -> None:
-        """Take back that a file would go: it is open, say."""
-        self._stays[path] = f"{fault}: {STAYS.get(fault, 'it would stay')}"
+        """Take back that an item would go: it is open, say."""
+        self._stays[path] = why_it_stays(fault)
 
     def _close_chunk(self) -> None:
         if self._names:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from housekeeper_api.result import PLAN_DIGEST
 from housekeeper_api.task import Cleanup, Task, TaskError
@@ -23,6 +23,8 @@ from housekeeper_worker.retention.plan import Plan
 from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.identity import file_system_of
 from housekeeper_worker.volume.root import VolumeRoot
+
+_NOT_APPROVED: Final = "notApproved: it is not in the plan that was approved, or is another file by now"
 
 
 class Judgement(NamedTuple):
@@ -86,6 +88,7 @@ class Judge:
     def _narrowed(self, approval: Approval, digest: str) -> Judgement:
         narrowed, tally = approval.plan, self._tally
         tally.not_approved = tally.planned - len(narrowed)
+        tally.keep_samples(dict.fromkeys(tally.sampled_to_go - narrowed.among(tally.sampled_to_go), _NOT_APPROVED))
         if approval.refused:
             tally.add_note(
                 f"{approval.refused} of the approved files were to be quarantined and would be removed by now: they "

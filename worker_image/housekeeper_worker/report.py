@@ -14,7 +14,7 @@ from housekeeper_api.task import OnTrip
 from housekeeper_worker.retention.decide import Verdict
 from housekeeper_worker.stop import Reason
 from housekeeper_worker.tally import MAX_NOTES, Tally
-from housekeeper_worker.volume.faults import Fault
+from housekeeper_worker.volume.faults import Fault, why_it_stays
 from housekeeper_worker.volume.lease import Use
 
 MAX_MESSAGE: Final = 512
@@ -130,6 +130,23 @@ def settling_advice(tally: Tally, *, planned: int, settle: str, fs_group: int | 
         else "such as chown, chmod or an fsGroup of another pod does to a whole volume: wait, or lower settleTime"
     )
     return f"{by_change_time} of {old} old files had owner, mode or links changed within {settle}: {cause}"
+
+
+def correct_samples(tally: Tally, *, dry_run: bool, stopped: bool) -> None:
+    """Let no example say of an item that it goes which this run let stay, or, in a dry run, found that would stay.
+
+    `stopped`: the run ended before it had gone through its plan.
+    """
+    if dry_run:
+        stays = {}
+    elif stopped or tally.stopped_by_fault:
+        stays = dict.fromkeys(tally.sampled_to_go - tally.let_go, "the run ended before it came to this")
+    else:
+        why = "the volume gets no emptier" if tally.stalled else "the volume is empty enough without"
+        stays = dict.fromkeys(tally.sampled_to_go - tally.let_go, f"spared: {why}")
+    going = tally.sampled_to_go
+    stays.update((path, why_it_stays(fault)) for path, fault in tally.let_stay if path in going)
+    tally.keep_samples(stays)
 
 
 def path_advice(tally: Tally, path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 from housekeeper_worker.retention.decide import Verdict, decision
@@ -98,8 +99,10 @@ class Tally:
     examples: list[Verdict] = dataclasses.field(default_factory=list)
     """What was decided about each of the sample."""
     sampled: Counter[Verdict] = dataclasses.field(default_factory=Counter)
-    found_open: list[tuple[bytes, Fault]] = dataclasses.field(default_factory=list)
-    """In a dry run: planned files that would stay, and why, of those whose openers were looked for."""
+    let_stay: list[tuple[bytes, Fault]] = dataclasses.field(default_factory=list)
+    """Planned items that stayed, or would, and why: in a dry run all of them, else those that are in `sample`."""
+    let_go: set[bytes] = dataclasses.field(default_factory=set)
+    """Of those in `sample` what went. Empty in a dry run."""
     sample_paths: list[bytes] = dataclasses.field(default_factory=list)
     """The path of each in `sample`, as bytes."""
     first_odd: dict[Verdict, tuple[str, str]] = dataclasses.field(default_factory=dict)
@@ -142,7 +145,8 @@ class Tally:
                 self._keep_sample(example, path, verdict)
         for verdict, odd in other.first_odd.items():
             self.first_odd.setdefault(verdict, odd)
-        self.found_open += other.found_open
+        self.let_stay += other.let_stay
+        self.let_go |= other.let_go
         self.stopped_by_fault = self.stopped_by_fault or other.stopped_by_fault
 
     def wants_error(self, fault: Fault) -> bool:
@@ -189,6 +193,18 @@ class Tally:
             self.sample.append(example)
             self.sample_paths.append(path)
             self.examples.append(verdict)
+
+    @property
+    def sampled_to_go(self) -> set[bytes]:
+        """Paths of the examples that say of a file that it goes."""
+        each = zip(self.sample_paths, self.sample, strict=True)
+        return {path for path, example in each if example["decision"] == decision(Verdict.REMOVE)}
+
+    def keep_samples(self, reasons: Mapping[bytes, str]) -> None:
+        """Let the examples with these paths say that the item stays, each with its reason."""
+        for path, example in zip(self.sample_paths, self.sample, strict=True):
+            if path in reasons:
+                example.update(decision=decision(Verdict.STAYS), reason=reasons[path])
 
     def spare(self, count: int) -> None:
         """Take back the decision about so many files that should have gone."""

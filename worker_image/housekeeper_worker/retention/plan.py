@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, Protocol
 
 from housekeeper_worker.retention.files import Files
 from housekeeper_worker.retention.links import Links
-from housekeeper_worker.retention.paths import in_path_order, prefix
+from housekeeper_worker.retention.paths import in_path_order, join, prefix
 from housekeeper_worker.retention.records import Records
 
 _HASHED: Final = ("inode", "size", "modified")
@@ -245,6 +245,20 @@ class Plan:
 
         each = [named(number) for number in numbers]
         return each[0] if len(each) == 1 else heapq.merge(*each, key=itemgetter(0))
+
+    def among(self, paths: Iterable[bytes]) -> set[bytes]:
+        """Those of a few paths that are planned. Reads the parts of their directories alone."""
+        wanted: dict[bytes, set[bytes]] = {}
+        for path in paths:
+            directory, _, name = path.rpartition(b"/")
+            wanted.setdefault(directory, set()).add(name)
+        found: set[bytes] = set()
+        for part in self.parts:
+            if part.directory in wanted:
+                for records in self.pieces(part):
+                    names = wanted[part.directory].intersection(records.names)
+                    found.update(join(part.directory, name) for name in names)
+        return found
 
     def bytes_to_free(self) -> int:
         """Allocated bytes that would be free without these: a file with several names counts if all are planned."""

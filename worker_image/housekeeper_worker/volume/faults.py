@@ -49,11 +49,22 @@ MAX_IO_ERRORS: Final = 5
 HARMLESS: Final = frozenset({Fault.GONE, Fault.CHANGED, Fault.IN_USE, Fault.UNKNOWN_USE, Fault.MARKED, Fault.LOCKED})
 """Not errors: files come, go and change while a run works."""
 
-STAYS: Final = {
+_WORDS: Final = {
+    Fault.GONE: "somebody else removed it first",
+    Fault.CHANGED: "it is not what was planned any more",
     Fault.IN_USE: "a process has it open",
     Fault.UNKNOWN_USE: "nobody can tell whether it is open",
+    Fault.MARKED: "a .nocleanup came into its directory",
+    Fault.LOCKED: "another program has locked its directory",
+    Fault.PERMISSION: "the worker may not remove it",
+    Fault.IMMUTABLE: "it or its directory is immutable or append-only",
+    Fault.READ_ONLY: "the file system is read-only",
+    Fault.IO: "the disk answers with errors",
+    Fault.NO_SPACE: "the file system has no room left even to remove or move it",
+    Fault.NAME: "the file system does not take its name",
+    Fault.UNMOVABLE: "it cannot be moved",
+    Fault.OTHER: "the file system refused",
 }
-"""In words, why a file that should go stays in a dry run."""
 
 _BY_NUMBER: Final = {
     errno.ENOENT: Fault.GONE,
@@ -77,6 +88,11 @@ _BY_NUMBER: Final = {
     errno.EINVAL: Fault.NAME,
     errno.EILSEQ: Fault.NAME,
 }
+
+
+def why_it_stays(fault: Fault) -> str:
+    """The reason of a decision about an item that should go and stayed, or would: the class, and what it means."""
+    return f"{fault}: {_WORDS[fault]}"
 
 
 def classify(error: OSError) -> Fault:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import compress
 from typing import Final
 
@@ -44,10 +44,12 @@ class Outcomes:
         audited: bool,
         looks: bool,
         emptied: Callable[[bytes, int], None] | None = None,
+        watched: Collection[bytes] | None = (),
     ) -> None:
         """`links`: makes a table of the files of which several names are planned. `looks`: whether openers count.
 
-        `emptied`: called with a directory in which something was removed, and the number of the cause.
+        `emptied`: called with a directory in which something was removed, and the number of the cause. `watched`:
+        paths of which the tally is to know whether they went or stayed; None: of all that stay.
         """
         self._root = root
         self.tally = tally
@@ -59,6 +61,12 @@ class Outcomes:
         self._looks = looks
         self._members = members
         self._emptied = emptied
+        self._watches_all_that_stays = watched is None
+        self._watched: dict[bytes, set[bytes]] = {}
+        """Names by their directory, so that it costs nothing where none is."""
+        for path in watched or ():
+            directory, _, name = path.rpartition(b"/")
+            self._watched.setdefault(directory, set()).add(name)
         self._lines: list[str] = []
         self._counts: Counter[str] = Counter()
         self._table_of_links = links
@@ -86,6 +94,7 @@ class Outcomes:
         """Count and tell the files of a share that went, by what became of each."""
         if gone[-1]:
             self._io_errors = 0
+        self._note_gone(share, gone)
         if MOVED in gone:
             self.moved_files("quarantined", share, bytearray([went == MOVED for went in gone]))
             gone = gone.replace(bytes([MOVED]), b"\0")
@@ -121,6 +130,7 @@ class Outcomes:
                     os.stat(name, dir_fd=fd, follow_symlinks=False)
                 except FileNotFoundError:
                     gone[place] = FREED
+        self._note_gone(share, gone)
         self.tally.removed += gone.count(FREED)
         self.tally.bytes_freed += sum(compress(share.records.allocated, gone))
         self.tell("removed", share, gone)
@@ -141,6 +151,7 @@ class Outcomes:
             self._emptied(share.directory, share.records.cause[place])
         marks = bytearray(len(share.records))
         marks[place] = 1
+        self._note_gone(share, marks)
         self.tell(event, share, marks, f',"freed":{freed}')
 
     def moved(self, event: FileEvent, share: Share, place: int, use: Use, allocated: int) -> None:
@@ -152,6 +163,7 @@ class Outcomes:
         self.tally.bytes_quarantined += allocated
         marks = bytearray(len(share.records))
         marks[place] = 1
+        self._note_gone(share, marks)
         self.tell(event, share, marks)
 
     def stayed(self, error: OSError | None, fault: Fault, share: Share, place: int, inside: bytes = b"") -> None:
@@ -165,6 +177,8 @@ class Outcomes:
         marks[place] = 1
         self.tell("skipped", share, marks, f',"skipped":"{fault}"')
         path = join(share.directory, share.records.names[place])
+        if self._watches_all_that_stays or share.records.names[place] in self._watched.get(share.directory, ()):
+            tally.let_stay.append((path, fault))
         if error is not None and tally.wants_error(fault):
             tally.add_error(explain(fault, error, self._root, path, join(path, inside) if inside else share.directory))
         self._io_errors = self._io_errors + 1 if fault is Fault.IO else 0
@@ -174,6 +188,12 @@ class Outcomes:
             tally.stopped_by_fault = (
                 f"{MAX_IO_ERRORS} I/O errors in a row, the last at {shown(path)}: the disk may fail"
             )
+
+    def _note_gone(self, share: Share, gone: Sequence[int]) -> None:
+        """Note which of the watched are among those of a share that went."""
+        watched, names = self._watched.get(share.directory), share.records.names
+        if watched is not None and not watched.isdisjoint(names):
+            self.tally.let_go.update(join(share.directory, name) for name in compress(names, gone) if name in watched)
 
     def tell(self, event: FileEvent, share: Share, marks: Sequence[int], more: str = "") -> None:
         """Add audit lines about the files that are marked."""

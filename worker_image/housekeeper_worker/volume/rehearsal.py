@@ -6,12 +6,10 @@ import contextlib
 from collections.abc import Collection, Sequence
 from itertools import compress
 
-from housekeeper_worker.retention.paths import join
 from housekeeper_worker.retention.records import Records
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.volume.batches import Batch, Share
 from housekeeper_worker.volume.directory_removal import DirectoryRemoval
-from housekeeper_worker.volume.faults import Fault
 from housekeeper_worker.volume.lease import Leases, Use
 from housekeeper_worker.volume.outcomes import Outcomes
 from housekeeper_worker.volume.root import VolumeRoot
@@ -78,8 +76,6 @@ class Rehearsal:
                 if use is Use.OPEN or (self._strict and use is Use.UNKNOWN):
                     goes[place] = 0
                     self._outcomes.stays_for(use, share, place)
-                    fault = Fault.IN_USE if use is Use.OPEN else Fault.UNKNOWN_USE
-                    self._outcomes.tally.found_open.append((join(share.directory, name), fault))
                 else:
                     self._outcomes.tally.use[use] += 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -92,6 +92,8 @@ class Removal:
         if of_directories or empties:
             self._processes = 1
         self._directories: list[DirectoryRemoval] = []
+        self._watched: Collection[bytes] | None = tally.sampled_to_go
+        """Of what the tally is to know whether it went; None, in a dry run: of all that would stay."""
 
         def remover() -> Remover:
             outcomes = Outcomes(
@@ -102,6 +104,7 @@ class Removal:
                 audited=audit.on,
                 looks=self._looks,
                 emptied=(lambda name, cause: self._emptied.note(name, plan.causes[cause].rule)) if empties else None,
+                watched=self._watched,
             )
             directories = None
             if of_directories:
@@ -138,6 +141,7 @@ class Removal:
 
         The openers of the first `REHEARSED` files are looked for, each for a moment.
         """
+        self._watched = None
         with breaks_ignored():
             self._work_through(
                 REHEARSED, lambda remover, batch, job: remover.rehearsal.rehearse(batch, job.looked_at), dry=True
