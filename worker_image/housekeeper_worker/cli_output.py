@@ -73,8 +73,8 @@ class Decisions:
             self._chunks.append(Chunk(self._directory, b"\0".join(self._names), len(self._rule) - count, count))
             self._names = []
 
-    def rows(self) -> Iterator[tuple[Decided, str]]:
-        """All of them with the names of their rules, by path bytes."""
+    def rows(self) -> Iterator[tuple[Decided, Rule]]:
+        """All of them with their rules, by path bytes."""
         self._close_chunk()
         whys = list(self._whys)
         for path, index in in_path_order(indices_by_name(self._chunks)):
@@ -92,7 +92,7 @@ class Decisions:
                 self._allocated[index],
                 self._time[index],
             )
-            yield decided, self._rules[decided.rule].name
+            yield decided, self._rules[decided.rule]
 
 
 def print_result_json(result: Result, decisions: Decisions | None = None) -> None:
@@ -104,8 +104,8 @@ def print_result_json(result: Result, decisions: Decisions | None = None) -> Non
     sys.stdout.write(f'{text[:-1]}, "decisions": [')
     for number, (row, rule) in enumerate(decisions.rows()):
         members = {
-            "decision": decision(row.verdict),
-            "rule": rule,
+            "decision": _planned(row, rule),
+            "rule": rule.name,
             "group": dict(row.group),
             "reason": ", ".join(row.reasons),
             "reasons": row.reasons,
@@ -121,13 +121,21 @@ def print_plan_table(result: Result, decisions: Decisions, *, every: bool) -> No
     """A table of what would go, with `every` also of what stays, and the result below."""
     console, table = table_of("Decision", "Path", "Size", "Time", "Rule", "Group", "Reason")
     for row, rule in decisions.rows():
-        verdict = decision(row.verdict)
-        if every or verdict == "Remove":
-            cells = (verdict, shown(row.path), format_bytes(row.allocated), timestamp(row.time)[:19] + "Z")
-            table.add_row(*map(plain, (*cells, rule, words(row.group), ", ".join(row.reasons))))
+        if every or row.verdict is Verdict.REMOVE:
+            cells = (_planned(row, rule), shown(row.path), format_bytes(row.allocated), _time(row.time))
+            table.add_row(*map(plain, (*cells, rule.name, words(row.group), ", ".join(row.reasons))))
     if table.row_count:
         console.print(table)
     _print_summary(console, result)
+
+
+def _planned(row: Decided, rule: Rule) -> str:
+    """Keep, or how the item would go by its rule: Remove or Quarantine."""
+    return "Quarantine" if row.verdict is Verdict.REMOVE and rule.action == "Quarantine" else decision(row.verdict)
+
+
+def _time(ns: int) -> str:
+    return timestamp(ns)[:19] + "Z"
 
 
 def print_simulation(
@@ -151,9 +159,8 @@ def print_simulation(
         if one is None:
             table.add_row(*map(plain, ("Keep", told, "", "", "", _UNSELECTED)))
         else:
-            when, why = timestamp(one.time)[:19] + "Z", ", ".join(one.reasons)
-            cells = (decision(one.verdict), told, when, rules[one.rule].name, words(one.group), why)
-            table.add_row(*map(plain, cells))
+            cells = (decision(one.verdict), told, _time(one.time), rules[one.rule].name, words(one.group))
+            table.add_row(*map(plain, (*cells, ", ".join(one.reasons))))
     console.print(table)
 
 
@@ -173,7 +180,7 @@ def print_replay(runs: Iterable[Replayed], *, as_json: bool) -> None:
     for now, present, removed, held in runs:
         size = format_bytes(sum(item.size for item in present))
         names = ", ".join(shown(os.fsencode(item.path)) for item in removed) if held is None else f"held: {held}"
-        table.add_row(*map(plain, (timestamp(now)[:19] + "Z", str(len(present)), size, names)))
+        table.add_row(*map(plain, (_time(now), str(len(present)), size, names)))
     console.print(table)
 
 

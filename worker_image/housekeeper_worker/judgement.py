@@ -82,6 +82,8 @@ class Judge:
         digest = stored or plan.digest(rules, self._now, os.fstatvfs(self._root.fd).f_fsid)
         if not clauses:
             return Judgement(plan, digest, None, approved=False)
+        of_quarantine = [number for number, rule in enumerate(what.rules) if rule.action == "Quarantine"]
+        numbers = numbers._replace(quarantined=plan.count_of(of_quarantine))
         approve = f"; to carry out exactly this, approve {stored}" if stored else ""
         return Judgement(plan, digest, brakes.sentence(numbers, clauses, approve), approved=False)
 

@@ -163,19 +163,20 @@ class Simulation:
             else:
                 numbers[rule].append(number)
                 gathering.imagine(path, item.size, group, item.time, time, verdict)
-        planned = planned_bytes = 0
+        planned = planned_bytes = quarantined = 0
         for rule, gathering in rules.items():
             for one in gathering.groups():
                 going = compress(one.order, gathering.going(one, all_listed=True))
                 sizes = list(map(gathering.files.allocated.__getitem__, going))
                 planned, planned_bytes = planned + len(sizes), planned_bytes + sum(sizes)
+                quarantined += len(sizes) if self._what.rules[rule].action == "Quarantine" else 0
                 for place, index in enumerate(one.order):
                     number = numbers[rule][index]
                     path = os.fsencode(items[number].path)
                     decided[number] = gathering.decided(one, place, path, all_listed=True)
         selected = sum(one is not None for one in decided)
         not_counting = selected - sum(map(len, numbers.values()))
-        numbers_found = brakes.Numbers(len(items), selected, planned, planned_bytes, not_counting)
+        numbers_found = brakes.Numbers(len(items), selected, planned, planned_bytes, not_counting, quarantined)
         names = self._what.rules
         clauses = brakes.tripped(self._what.brakes, numbers_found, past)
         clauses += brakes.emptying((names[number].name, one) for number, one in rules.items())

@@ -65,7 +65,8 @@ def test_what_was_held_goes_when_it_is_approved(runs: Path, action: Action, uid:
 
     held, dry, done = as_user(uid, act)
     assert (held["outcome"], held["cleanup"]["skipped"]) == ("Held", {"held": 6})
-    assert "the plan would remove 6 of 6 selected" in held["message"]
+    would = "remove" if action == "Delete" else "quarantine"
+    assert f"the plan would {would} 6 of 6 selected" in held["message"]
     for one in (dry, done):
         assert (one["outcome"], one["cleanup"]["planDigest"]) == ("Succeeded", held["cleanup"]["planDigest"])
         told = one["cleanup"]

@@ -82,6 +82,15 @@ def test_items_and_bytes_trip_strictly_above_and_all_are_named(
 
 
 @pytest.mark.parametrize(
+    ("planned", "quarantined", "would"),
+    [(3, 0, "remove 3"), (3, 3, "quarantine 3"), (3, 1, "remove 2 and quarantine 1"), (0, 0, "remove 0")],
+)
+def test_what_is_held_says_how_it_would_go(planned: int, quarantined: int, would: str) -> None:
+    told = sentence(Numbers(9, 5, planned, 0, quarantined=quarantined), ["why"])
+    assert told.startswith(f"the plan would {would} of 5 selected files ")
+
+
+@pytest.mark.parametrize(
     ("runs", "planned", "trips"),
     [
         (None, 10**6, False),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from housekeeper_worker.held import place
 from housekeeper_worker.held.plan_file import DamagedPlan, Header, Record, StoredPlan
 from housekeeper_worker.logs import timestamp
 from housekeeper_worker.retention.groups import words
+from housekeeper_worker.retention.plan import Cause
 from housekeeper_worker.volume.names import shown
 from housekeeper_worker.volume.own import own_directory
 from housekeeper_worker.volume.root import VolumeRoot
@@ -121,33 +123,46 @@ def _members(name: str, header: Header | None, now_ns: int) -> dict[str, Any]:
 
 def _show(stored: StoredPlan, name: str, now_ns: int, *, as_json: bool) -> None:
     """Every item, once the digest is known to be right: nobody should look at anything else."""
-    for _ in stored.records():
-        pass
+    causes = Counter(record.cause for record in stored.records())
     if stored.digest != name:
         raise DamagedPlan("its digest is another one")
     header, again = stored.header, stored.again()
     rules = [str(rule.get("name", "")) for rule in header.rules]
+    acts: Counter[str] = Counter()
+    try:
+        decisions = [_decision(header, cause) for cause in header.causes]
+        for number, count in causes.items():
+            acts[decisions[number]] += count
+    except (AttributeError, IndexError, TypeError):
+        raise DamagedPlan("its causes name rules that it does not have") from None
     if as_json:
-        sys.stdout.write(f'{json.dumps(_members(name, header, now_ns))[:-1]}, "decisions": [')
+        counts = {"remove": acts["Remove"], "quarantine": acts["Quarantine"]}
+        sys.stdout.write(f'{json.dumps(_members(name, header, now_ns) | counts)[:-1]}, "decisions": [')
         for number, record in enumerate(again.records()):
-            members = _item(record, header, rules)
+            members = {"decision": decisions[record.cause], **_item(record, header, rules)}
             sys.stdout.write(f"{',' if number else ''}\n{{{path_member(record.path)}, {json.dumps(members)[1:]}")
         sys.stdout.write("]}\n")
         return
-    console, table = table_of("Path", "Size", "Modified", "Rule", "Group", "Reason")
+    console, table = table_of("Decision", "Path", "Size", "Modified", "Rule", "Group", "Reason")
     for record in again.records():
         cause = header.causes[record.cause]
-        cells = (shown(record.path), format_bytes(record.allocated), _time(record.modified), rules[cause.rule])
-        table.add_row(*map(plain, (*cells, words(cause.group), ", ".join(cause.reasons))))
+        told = shown(record.path), format_bytes(record.allocated), _time(record.modified), rules[cause.rule]
+        cells = (decisions[record.cause], *told, words(cause.group), ", ".join(cause.reasons))
+        table.add_row(*map(plain, cells))
     console.print(table)
-    console.print(plain(f"{header.items} files ({format_bytes(header.bytes)}), planned {_time(header.now_ns)}"))
+    would = f": {acts['Remove']} would be removed and {acts['Quarantine']} quarantined" if acts["Quarantine"] else ""
+    console.print(plain(f"{header.items} files ({format_bytes(header.bytes)}), planned {_time(header.now_ns)}{would}"))
     console.print(plain("; ".join(header.held) or "the plan of a dry run"), soft_wrap=True)
+
+
+def _decision(header: Header, cause: Cause) -> str:
+    """How the items of a cause would go."""
+    return "Quarantine" if header.rules[cause.rule].get("action") == "Quarantine" else "Remove"
 
 
 def _item(record: Record, header: Header, rules: list[str]) -> dict[str, Any]:
     cause = header.causes[record.cause]
     return {
-        "decision": "Remove",
         "rule": rules[cause.rule],
         "group": dict(cause.group),
         "reasons": cause.reasons,

@@ -31,6 +31,8 @@ class Numbers(NamedTuple):
     """Allocated; a file counts once, and only if all its names are planned."""
     not_counting: int = 0
     """Of the selected: what stays and does not count. It makes no plan look like a smaller part."""
+    quarantined: int = 0
+    """Of the planned: what would be moved into quarantine."""
 
 
 def tripped(brakes: Brakes, found: Numbers, past: Sequence[PastRun] | None) -> list[str]:
@@ -38,7 +40,7 @@ def tripped(brakes: Brakes, found: Numbers, past: Sequence[PastRun] | None) -> l
 
     Each limit trips strictly above. `past` None: nobody keeps numbers, and what compares with them is off.
     """
-    scanned, selected, planned, planned_bytes, not_counting = found
+    scanned, selected, planned, planned_bytes, not_counting, _ = found
     clauses = []
     counting = selected - not_counting
     if planned * 100 > brakes.max_percent * counting:
@@ -102,8 +104,10 @@ def emptying(rules: Iterable[tuple[str, Candidates]]) -> list[str]:
 
 def sentence(found: Numbers, clauses: Sequence[str], approve: str = "") -> str:
     """What would be done, how to `approve` that, and all that speaks against it."""
+    acts = {"remove": found.planned - found.quarantined, "quarantine": found.quarantined}
+    would = " and ".join(f"{act} {count}" for act, count in acts.items() if count) or "remove 0"
     return (
-        f"the plan would remove {found.planned} of {found.selected} selected files "
+        f"the plan would {would} of {found.selected} selected files "
         f"({format_bytes(found.planned_bytes)}){approve}; nothing of it was removed: {'; '.join(clauses)}"
     )
 

@@ -10,7 +10,7 @@ import hashlib
 import heapq
 import struct
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Final, NamedTuple, Protocol
@@ -259,6 +259,14 @@ class Plan:
                     names = wanted[part.directory].intersection(records.names)
                     found.update(join(part.directory, name) for name in names)
         return found
+
+    def count_of(self, rules: Collection[int]) -> int:
+        """How many go by these rules. Reads the parts only where the answer is neither none nor all."""
+        causes = {number for number, cause in enumerate(self.causes) if cause.rule in rules}
+        if not causes or len(causes) == len(self.causes):
+            return len(self) if causes else 0
+        pieces = (records for part in self.parts for records in self.pieces(part))
+        return sum(records.cause.count(cause) for records in pieces for cause in causes.intersection(records.cause))
 
     def bytes_to_free(self) -> int:
         """Allocated bytes that would be free without these: a file with several names counts if all are planned."""
