@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from housekeeper_worker.simulation import Replayed
 
 _UNSELECTED: Final = "no rule selects it"
+_NOT_KNOWN: Final = -(2**63)
+"""In a column: nobody looked."""
 _STYLES: Final = {"Passed": "green", "Warning": "yellow", "Failed": "red", "Unknown": "magenta"}
 
 
@@ -59,9 +61,9 @@ class Decisions:
         self._verdict.append(decided.verdict)
         why = decided.reasons, tuple(decided.group.items())
         self._why.append(self._whys.setdefault(why, len(self._whys)))
-        self._size.append(decided.size)
-        self._allocated.append(decided.allocated)
-        self._time.append(decided.time)
+        self._size.append(_NOT_KNOWN if decided.size is None else decided.size)
+        self._allocated.append(_NOT_KNOWN if decided.allocated is None else decided.allocated)
+        self._time.append(_NOT_KNOWN if decided.time is None else decided.time)
 
     def stays(self, path: bytes, fault: Fault) -> None:
         """Take back that an item would go: it is open, say."""
@@ -88,9 +90,9 @@ class Decisions:
                 verdict,
                 reasons,
                 dict(group),
-                self._size[index],
-                self._allocated[index],
-                self._time[index],
+                _known(self._size[index]),
+                _known(self._allocated[index]),
+                _known(self._time[index]),
             )
             yield decided, self._rules[decided.rule]
 
@@ -111,7 +113,7 @@ def print_result_json(result: Result, decisions: Decisions | None = None) -> Non
             "reasons": row.reasons,
             "size": row.size,
             "bytes": row.allocated,
-            "time": timestamp(row.time),
+            "time": None if row.time is None else timestamp(row.time),
         }
         sys.stdout.write(f"{',' if number else ''}\n{{{path_member(row.path)}, {json.dumps(members)[1:]}")
     sys.stdout.write("]}\n")
@@ -122,7 +124,8 @@ def print_plan_table(result: Result, decisions: Decisions, *, every: bool) -> No
     console, table = table_of("Decision", "Path", "Size", "Time", "Rule", "Group", "Reason")
     for row, rule in decisions.rows():
         if every or row.verdict is Verdict.REMOVE:
-            cells = (_planned(row, rule), shown(row.path), format_bytes(row.allocated), _time(row.time))
+            size = "" if row.allocated is None else format_bytes(row.allocated)
+            cells = (_planned(row, rule), shown(row.path), size, _time(row.time))
             table.add_row(*map(plain, (*cells, rule.name, words(row.group), ", ".join(row.reasons))))
     if table.row_count:
         console.print(table)
@@ -134,8 +137,12 @@ def _planned(row: Decided, rule: Rule) -> str:
     return "Quarantine" if row.verdict is Verdict.REMOVE and rule.action == "Quarantine" else decision(row.verdict)
 
 
-def _time(ns: int) -> str:
-    return timestamp(ns)[:19] + "Z"
+def _known(number: int) -> int | None:
+    return None if number == _NOT_KNOWN else number
+
+
+def _time(ns: int | None) -> str:
+    return "" if ns is None else timestamp(ns)[:19] + "Z"
 
 
 def print_simulation(

@@ -194,7 +194,7 @@ class Directories:
         if protection is Protection.UNREADABLE and stays.error is not None:
             self._on_error(join(path, stays.path) if stays.path else path, stays.error)
         where = f"{shown(stays.path)} in it" if stays.path else "it"
-        self._tell(item, path, Verdict.STAYS, f"stays whole: {where} {_WORDS[protection]}", None, 0)
+        self._tell(item, path, Verdict.STAYS, f"stays whole: {where} {_WORDS[protection]}", None, None)
 
     def _count(self) -> None:
         self._tally.scanned += 1
@@ -202,7 +202,7 @@ class Directories:
         self._tally.directory_items += 1
 
     def _tell(
-        self, item: DirectoryItem, path: bytes, verdict: Verdict, why: str, record: Records | None, when: int
+        self, item: DirectoryItem, path: bytes, verdict: Verdict, why: str, record: Records | None, when: int | None
     ) -> None:
         self._tally.verdicts[verdict] += 1
         if self._tally.wants_sample(verdict):
@@ -210,7 +210,7 @@ class Directories:
         if self._on_decision is not None:
             candidates = self._rules.together.get(item.rule)
             group = {} if candidates is None else candidates.grouping.values(item.group)
-            size, allocated = (0, 0) if record is None else (record.size[0], record.allocated[0])
+            size, allocated = (None, None) if record is None else (record.size[0], record.allocated[0])
             self._on_decision(Decided(path, item.rule, verdict, (why,), group, size, allocated, when))
 
 

@@ -222,7 +222,7 @@ class Survey:
             for entry in entries:
                 if self._on_decision is not None and is_incomplete(entry.name, marks):
                     path, why = join(window.directory, os.fsencode(entry.name)), WORDS[Protection.INCOMPLETE]
-                    self._on_decision(Decided(path, number, Verdict.STAYS, (why,), {}, 0, 0, 0))
+                    self._on_decision(Decided(path, number, Verdict.STAYS, (why,), {}, None, None, None))
         return complete
 
     def _narrow(self, window: Window, names: Sequence[str]) -> Narrow:

@@ -102,3 +102,25 @@ def test_a_held_plan_tells_how_many_go_in_which_way(policy: Path, drafts_and_log
     assert [one["decision"] for one in told["decisions"]] == ["Remove", "Quarantine", "Quarantine"]
     policy.write_text(text.replace('"*.log"', '"*.none"'))
     assert "would quarantine 2 of 3 selected files" in plan(policy, drafts_and_logs, code=4)
+
+
+NOT_LOOKED_AT = """\
+  - {name: runs, select: {itemType: Directory, include: ["runs/*"], exclude: ["**/KEEP"], ignoreIncomplete: true}, \
+removeOlderThan: 30d}
+  - {name: dumps, select: {include: ["*.dump*"], ignoreIncomplete: true}, removeOlderThan: 30d}
+"""
+
+
+def test_of_what_nobody_looked_at_no_size_and_time_are_shown(policy: Path, volume: Path) -> None:
+    policy.write_text(POLICY + NOT_LOOKED_AT)
+    for name in ("excluded", "incomplete.part", "old"):
+        item(volume / "runs" / name, "KEEP" if name == "excluded" else "log")
+    write(volume / "a.dump.part", days=OLD)
+    told = rows(policy, volume)
+    for path in ("a.dump.part", "runs/excluded", "runs/incomplete.part"):
+        one = told[path]
+        assert (one["decision"], one["size"], one["bytes"], one["time"]) == ("Keep", None, None, None)
+    assert told["runs/old"]["size"] == 5000
+    table = plan(policy, volume, "--all")
+    assert "1970" not in table
+    assert "0 B" not in next(line for line in table.splitlines() if "runs/excluded" in line)

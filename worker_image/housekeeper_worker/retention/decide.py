@@ -50,10 +50,11 @@ class Decided(NamedTuple):
     reasons: tuple[str, ...]
     group: Mapping[str, str]
     """What `groupBy` captured; empty without."""
-    size: int
-    allocated: int
-    time: int
-    """In nanoseconds; mtime where its name says none."""
+    size: int | None
+    """None where nobody looked, because it stays for what its name, or something in it, says."""
+    allocated: int | None
+    time: int | None
+    """In nanoseconds; mtime where its name says none. None as for `size`."""
 
 
 ALWAYS: Final = 2**63 - 1
