@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from housekeeper_api.quantities import format_bytes
-from housekeeper_api.result import CheckReport, Result, as_dict
+from housekeeper_api.result import CheckReport, Cleanup, Result, as_dict
 from housekeeper_api.task import Rule
 from housekeeper_worker.audit import path_member
 from housekeeper_worker.logs import timestamp
@@ -18,6 +18,7 @@ from housekeeper_worker.retention.decide import Decided, Verdict, decision
 from housekeeper_worker.retention.groups import words
 from housekeeper_worker.retention.paths import Chunk, in_path_order, indices_by_name
 from housekeeper_worker.volume.faults import Fault, why_it_stays
+from housekeeper_worker.volume.lease import Use
 from housekeeper_worker.volume.names import shown
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def print_plan_table(result: Result, decisions: Decisions, *, every: bool) -> No
             table.add_row(*map(plain, (*cells, rule.name, words(row.group), ", ".join(row.reasons))))
     if table.row_count:
         console.print(table)
-    _print_summary(console, result)
+    _print_summary(console, result, with_use=True)
 
 
 def _planned(row: Decided, rule: Rule) -> str:
@@ -205,6 +206,7 @@ def print_run_table(result: Result) -> None:
             ("freed", format_bytes(done.bytes_freed) + freed),
             *_quarantine_rows(result),
             *((f"stayed: {why}", str(count)) for why, count in done.skipped.items()),
+            *((("open files", told),) if (told := _unknown_use(done)) else ()),
             ("plan", done.plan_digest),
             *((("plan stored", done.plan_stored),) if done.plan_stored else ()),
         ):
@@ -236,6 +238,15 @@ def _quarantine_rows(result: Result) -> Iterator[tuple[str, str]]:
         yield verb, f"{done.quarantined} ({format_bytes(done.bytes_quarantined)}{until})"
     if done.purged:
         yield "purged", f"{done.purged} ({format_bytes(done.bytes_purged)})"
+
+
+def _unknown_use(done: Cleanup) -> str:
+    """Of how many files nobody could tell whether they are open, and what decided instead; empty if of none."""
+    if not (unknown := done.open_files.get(Use.UNKNOWN, 0)):
+        return ""
+    # Strict keeps what is not known, and all of it. A rehearsal looks at a part of the plan only.
+    decided = "Strict: they stay" if done.skipped.get(Fault.UNKNOWN_USE) else "settleTime decided"
+    return f"unknown {unknown} ({decided})"
 
 
 def print_restore_table(result: Result) -> None:
@@ -278,10 +289,13 @@ def print_checks_table(checks: tuple[CheckReport, ...], result: Result) -> None:
     _print_summary(console, result)
 
 
-def _print_summary(console: Console, result: Result) -> None:
+def _print_summary(console: Console, result: Result, *, with_use: bool = False) -> None:
+    """`with_use`: also what is not known of open files, where no table above says it."""
     if result.cleanup is not None:
         for error in result.cleanup.errors:
             console.print(plain(f"error: {error}"), style="red", soft_wrap=True)
+        if with_use and (told := _unknown_use(result.cleanup)):
+            console.print(plain(f"open files: {told}"))
         for note in result.cleanup.notes:
             console.print(plain(f"note: {note}"), soft_wrap=True)
     console.print(plain(f"{result.outcome}: {result.message}"), soft_wrap=True)
