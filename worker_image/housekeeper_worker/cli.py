@@ -7,6 +7,7 @@ Only the shape of the command line is here. What the commands do (`commands`) is
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -262,14 +263,30 @@ def check(
     commands.check(policy, volume or [], as_json=output is Output.JSON)
 
 
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Whether the output is to be JSON, of a command line that makes no sense otherwise."""
+    output = ""
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=False):
+        if word == "--":
+            break
+        if word in {"-o", "--output"}:
+            output = following
+        elif word.startswith("--output="):
+            output = word.partition("=")[2]
+        elif word.startswith("-o"):
+            output = word[2:]
+    return output == Output.JSON
+
+
 def main() -> None:
     """Entry point. Ends the process with one of `housekeeper_api.exit_codes`."""
     ensure_utf8()
     try:
         code = app(prog_name="housekeeper", standalone_mode=False)
     except TyperException as error:
-        sys.stderr.write(f"housekeeper: {error.format_message()}\n")
-        sys.exit(ExitCode.INVALID_TASK)
+        from housekeeper_worker.ending import refuse  # noqa: PLC0415
+
+        refuse(error.format_message(), as_json=_wants_json(sys.argv[1:]))
     except typer.Abort:
         sys.exit(ExitCode.FAILED)
     sys.exit(code or 0)

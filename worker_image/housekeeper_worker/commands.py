@@ -1,7 +1,8 @@
 """What the commands of `housekeeper` do.
 
-Exit codes are those of a worker. With JSON standard output is exactly one object, also when something is wrong; logs
-go to standard error, and so does the audit of `run` unless a file is named.
+Exit codes are those of a worker. With JSON standard output is exactly one object, also when something is wrong (of
+`simulate` it is one a line, and one when something is wrong); logs go to standard error, and so does the audit of
+`run` unless a file is named.
 """
 
 from __future__ import annotations
@@ -228,8 +229,8 @@ def simulate(policy: str, items: str, *, now: str | None, until: str | None, eve
             sys.stderr.write(f"housekeeper: a run would be held: {held}\n")
         return report.failure("Succeeded", held or "simulated", mode="DryRun", seconds=0)
 
-    # Standard output is lines of items, or empty where something is wrong.
-    finish(act, as_json=False)
+    # Standard output is a line for each item or run, or one object where something is wrong.
+    finish(act, as_json=as_json)
 
 
 def _time(option: str, text: str, tz: dt.tzinfo) -> int:

@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NoReturn
 
 from housekeeper_api.exit_codes import ExitCode
 from housekeeper_api.result import Result
@@ -17,7 +17,16 @@ from housekeeper_worker.errors import AuditLost, CouldNotRun, InvalidItems
 from housekeeper_worker.logs import log
 
 
-def finish(act: Callable[[], Result], *, as_json: bool) -> None:
+def refuse(problem: str, *, as_json: bool) -> NoReturn:
+    """End because the command line makes no sense, which is told on both streams."""
+
+    def act() -> Result:
+        raise TaskError(problem)
+
+    finish(act, as_json=as_json)
+
+
+def finish(act: Callable[[], Result], *, as_json: bool) -> NoReturn:
     """Carry out a command and end with its exit code; what went wrong before is told on both streams."""
     began = time.monotonic()
     problems: list[str] = []

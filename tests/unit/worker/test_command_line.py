@@ -220,12 +220,38 @@ def test_a_file_that_is_not_there_is_refused(volume: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["plan"], ["plan", "p.yaml"], ["nonsense"], ["run", "p.yaml", "--root", "/", "-o", "xml"], ["run", "--force"]],
+    [[], ["plan"], ["plan", "p.yaml"], ["nonsense"], ["run", "p.yaml", "--root", "/", "-o", "xml"], ["run", "--force"]],
 )
 def test_a_wrong_command_line_is_refused(arguments: list[str]) -> None:
     done = housekeeper(*arguments)
     assert done.returncode == 64
     assert done.stderr.startswith("housekeeper: ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["plan", "--root", "/", "--days", "y"],
+        ["plan", "p.yaml"],
+        ["run", "p.yaml", "--root", "/", "--frobnicate"],
+        ["nonsense"],
+        ["status"],
+        ["simulate", "p.yaml"],
+        ["simulate", "none.yaml", "--items", "none.jsonl"],
+    ],
+)
+@pytest.mark.parametrize("json_wanted", [["-o", "json"], ["--output=json"], ["-ojson"]])
+def test_with_json_what_is_wrong_is_one_object_too(arguments: list[str], json_wanted: list[str]) -> None:
+    done = housekeeper(*arguments, *json_wanted)
+    told = one_object(done)
+    assert (done.returncode, told["outcome"]) == (64, "CouldNotRun")
+    assert f"housekeeper: {told['message']}\n" == done.stderr
+
+
+@pytest.mark.parametrize("more", [["-o", "json", "-o", "table"], ["--", "-o", "json"], []])
+def test_without_json_what_is_wrong_is_no_object(more: list[str]) -> None:
+    done = housekeeper("plan", "--frobnicate", *more)
+    assert (done.returncode, done.stdout) == (64, "")
 
 
 def test_a_root_that_is_not_there_could_not_run(policy: Path, tmp_path: Path) -> None:
