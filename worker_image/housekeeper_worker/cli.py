@@ -13,7 +13,9 @@ from typing import Annotated
 
 from housekeeper_api.exit_codes import ExitCode
 from housekeeper_api.task import Mode
+from housekeeper_worker import standard_streams
 from housekeeper_worker.encoding import ensure_utf8
+from housekeeper_worker.errors import OutputLost
 
 try:
     import typer
@@ -281,12 +283,17 @@ def _wants_json(arguments: Sequence[str]) -> bool:
 def main() -> None:
     """Entry point. Ends the process with one of `housekeeper_api.exit_codes`."""
     ensure_utf8()
+    standard_streams.guard()
     try:
         code = app(prog_name="housekeeper", standalone_mode=False)
     except TyperException as error:
         from housekeeper_worker.ending import refuse  # noqa: PLC0415
 
         refuse(error.format_message(), as_json=_wants_json(sys.argv[1:]))
+    except OutputLost as error:
+        from housekeeper_worker.ending import end_without_output  # noqa: PLC0415
+
+        end_without_output(error)
     except typer.Abort:
         sys.exit(ExitCode.FAILED)
     sys.exit(code or 0)

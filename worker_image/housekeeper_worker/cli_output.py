@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from housekeeper_api.quantities import format_bytes
-from housekeeper_api.result import CheckReport, Cleanup, Result, as_dict
+from housekeeper_api.result import Cleanup, Result, as_dict
 from housekeeper_api.task import Rule
 from housekeeper_worker.audit import path_member
 from housekeeper_worker.logs import timestamp
@@ -279,10 +279,10 @@ def print_restorable(found: Sequence[Mapping[str, object]], *, as_json: bool) ->
     console.print(table)
 
 
-def print_checks_table(checks: tuple[CheckReport, ...], result: Result) -> None:
+def print_checks_table(result: Result) -> None:
     """The checks of a HealthCheck."""
     console, table = table_of("Check", "Result", "Value", "Unit", "Message")
-    for check in checks:
+    for check in result.checks or ():
         colour = _STYLES[check.result]
         table.add_row(check.name, f"[{colour}]{check.result}[/{colour}]", check.value, check.unit, plain(check.message))
     console.print(table)

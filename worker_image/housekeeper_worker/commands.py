@@ -14,6 +14,7 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from housekeeper_api.durations import Duration
@@ -24,7 +25,7 @@ from housekeeper_worker import cli_output, last_run, past_runs, policy_file, qui
 from housekeeper_worker.audit import Audit
 from housekeeper_worker.audit.destination import appended_audit
 from housekeeper_worker.cleanup import clean
-from housekeeper_worker.ending import finish
+from housekeeper_worker.ending import Ended, finish, say
 from housekeeper_worker.errors import CouldNotRun, InvalidItems
 from housekeeper_worker.quick_rules import QuickRules
 from housekeeper_worker.stop import stopping_on_signals
@@ -46,7 +47,7 @@ def plan(
 ) -> None:
     """Print what a policy would remove; with `every`, in the table, also what stays. Ends the process."""
 
-    def act() -> Result:
+    def act() -> Ended:
         source = quick_rules.source(policy, quick)
         task, what = _cleanup(policy_file.load(source, "CleanupPolicy", "DryRun").task, root, capacity)
         what = _remembering(task, what, state, report_volume)
@@ -61,11 +62,14 @@ def plan(
                 on_decision=decisions.add,
                 on_stay=decisions.stays,
             )
-        if as_json:
-            cli_output.print_result_json(result, decisions)
-        else:
-            cli_output.print_plan_table(result, decisions, every=every)
-        return result
+
+        def tell() -> None:
+            if as_json:
+                cli_output.print_result_json(result, decisions)
+            else:
+                cli_output.print_plan_table(result, decisions, every=every)
+
+        return Ended(result, tell)
 
     finish(act, as_json=as_json)
 
@@ -89,7 +93,7 @@ def run(
     `audit`: the file to which the audit is appended; None: standard error. `state`: where the run is remembered.
     """
 
-    def act() -> Result:
+    def act() -> Ended:
         source, wanted = quick_rules.source(policy, quick), quick_rules.mode(mode, dry_run=dry_run, quick=quick)
         loaded = policy_file.load(source, "CleanupPolicy", wanted)
         task, what = _cleanup(loaded.task, root, capacity)
@@ -108,25 +112,24 @@ def run(
             except CouldNotRun as error:
                 # What was done is done, and told.
                 result = report.with_notes(report.failure_of(result, str(error)), [str(error)])
-        if as_json:
-            cli_output.print_result_json(result)
-        else:
-            cli_output.print_run_table(result)
-        if result.outcome == "Held" and result.cleanup is not None and result.cleanup.plan_stored:
-            options = {
-                "--root": root,
-                "--capacity": capacity,
-                "--state": state,
-                "--report": report_volume,
-                "--audit": audit,
-            }
-            if policy is not None and (mode is not None or task.mode == "DryRun"):
-                options["--mode"] = "Enforce"  # quick rules have --force
-            words = [word for option, value in options.items() if value is not None for word in (option, value)]
-            what_for = quick.options() if policy is None else [policy]
-            command = shlex.join(["housekeeper", "run", *what_for, *words, "--approve", result.cleanup.plan_digest])
-            sys.stderr.write(f"housekeeper: held; to carry out exactly this plan: {command}\n")
-        return result
+        options = {
+            "--root": root,
+            "--capacity": capacity,
+            "--state": state,
+            "--report": report_volume,
+            "--audit": audit,
+        }
+        if policy is not None and (mode is not None or task.mode == "DryRun"):
+            options["--mode"] = "Enforce"  # quick rules have --force
+        what_for = quick.options() if policy is None else [policy]
+
+        def tell() -> None:
+            try:
+                _print(result, cli_output.print_run_table, as_json=as_json)
+            finally:
+                _tell_how_to_approve(result, what_for, options)
+
+        return Ended(result, tell)
 
     finish(act, as_json=as_json)
 
@@ -144,7 +147,7 @@ def serve(
 ) -> None:
     """Carry out a policy by its schedule until told to stop. Ends the process."""
 
-    def act() -> Result:
+    def act() -> Ended:
         from housekeeper_worker import daemon  # noqa: PLC0415 - for this command only
 
         if policy is None or policy == "-":
@@ -155,7 +158,7 @@ def serve(
         quick_rules.mode(mode, dry_run=dry_run, quick=quick)
         one_run = [argument for argument in sys.argv[1:] if argument != "--daemon"]
         daemon.run(policy, root, state, [*one_run, "-o", "json"])
-        return report.failure("Succeeded", "ended", mode="", seconds=0)
+        return Ended(report.failure("Succeeded", "ended", mode="", seconds=0))
 
     finish(act, as_json=as_json)
 
@@ -163,11 +166,11 @@ def serve(
 def plans(root: str, digest: str | None, *, as_json: bool) -> None:
     """Print which plans are stored on a volume, or every item of one. Ends the process."""
 
-    def act() -> Result:
+    def act() -> Ended:
         from housekeeper_worker.held import listing  # noqa: PLC0415 - for this command only
 
         listing.show(root, digest, now_ns=time.time_ns(), as_json=as_json)
-        return report.failure("Succeeded", "listed", mode="", seconds=0)
+        return Ended(report.failure("Succeeded", "listed", mode="", seconds=0))
 
     finish(act, as_json=as_json)
 
@@ -176,11 +179,11 @@ def restore(run: str | None, root: str, *, paths: list[str], dry_run: bool, as_j
     """Put back what a run quarantined; without a run, print what can be put back. Ends the process."""
     from housekeeper_worker import restore as restoring  # noqa: PLC0415 - for this command only
 
-    def act() -> Result:
+    def act() -> Ended:
         there = restoring.restorable(root) if run in {None, policy_file.RUN_NAME} else []
         if run is None:
             cli_output.print_restorable([restoring.told(one) for one in there], as_json=as_json)
-            return report.failure("Succeeded", "listed", mode="DryRun", seconds=0)
+            return Ended(report.failure("Succeeded", "listed", mode="DryRun", seconds=0))
         same = [one.name for one in there if one.run == run]
         if len(same) > 1:
             raise TaskError(f"{run} is every run of the command line; name one quarantine: {', '.join(same)}")
@@ -189,11 +192,7 @@ def restore(run: str | None, root: str, *, paths: list[str], dry_run: bool, as_j
         task = Task(policy_file.RUN_NAME, "", "", 1, mode, "Etc/UTC", _RESTORE_SECONDS, restore=what)
         with appended_audit(audit, task.run) as written, stopping_on_signals(task.timeout_seconds) as stop:
             result = restoring.restore(task, what, now_ns=time.time_ns(), stop=stop, audit=written)
-        if as_json:
-            cli_output.print_result_json(result)
-        else:
-            cli_output.print_restore_table(result)
-        return result
+        return Ended(result, lambda: _print(result, cli_output.print_restore_table, as_json=as_json))
 
     finish(act, as_json=as_json)
 
@@ -204,7 +203,7 @@ def simulate(policy: str, items: str, *, now: str | None, until: str | None, eve
     Ends the process.
     """
 
-    def act() -> Result:
+    def act() -> Ended:
         from housekeeper_worker import simulation  # noqa: PLC0415 - for this command only
 
         task, what = _cleanup(policy_file.load(policy_file.Source(policy), "CleanupPolicy", "DryRun").task, "")
@@ -218,16 +217,16 @@ def simulate(policy: str, items: str, *, now: str | None, until: str | None, eve
         except InvalidItems as error:
             raise InvalidItems(f"{items}: {error}") from None
         for note in simulated.notes:
-            sys.stderr.write(f"housekeeper: {note}\n")
+            say(note)
         if until is not None:
             until_ns = _time("--until", until, simulated.zone)
             cli_output.print_replay(simulated.replay(found, now_ns, until_ns, _step(every)), as_json=as_json)
-            return report.failure("Succeeded", "replayed", mode="DryRun", seconds=0)
+            return Ended(report.failure("Succeeded", "replayed", mode="DryRun", seconds=0))
         decided, held = simulated.decide(found, now_ns)
         cli_output.print_simulation([item.path for item in found], decided, what.rules, as_json=as_json)
         if held is not None:
-            sys.stderr.write(f"housekeeper: a run would be held: {held}\n")
-        return report.failure("Succeeded", held or "simulated", mode="DryRun", seconds=0)
+            say(f"a run would be held: {held}")
+        return Ended(report.failure("Succeeded", held or "simulated", mode="DryRun", seconds=0))
 
     # Standard output is a line for each item or run, or one object where something is wrong.
     finish(act, as_json=as_json)
@@ -255,19 +254,30 @@ def _step(text: str) -> Duration:
 def check(policy: str, volumes: list[str], *, as_json: bool) -> None:
     """Carry out a HealthCheck; `volumes` are `NAME=DIR`. Ends the process."""
 
-    def act() -> Result:
+    def act() -> Ended:
         from housekeeper_worker.health import examine  # noqa: PLC0415 - psutil, for this command only
 
         task, what = _health(policy_file.load(policy_file.Source(policy), "HealthCheck", None), volumes)
         with stopping_on_signals(task.timeout_seconds) as stop:
             result = examine(task, what, stop=stop)
-        if as_json:
-            cli_output.print_result_json(result)
-        else:
-            cli_output.print_checks_table(result.checks or (), result)
-        return result
+        return Ended(result, lambda: _print(result, cli_output.print_checks_table, as_json=as_json))
 
     finish(act, as_json=as_json)
+
+
+def _print(result: Result, table: Callable[[Result], None], *, as_json: bool) -> None:
+    if as_json:
+        cli_output.print_result_json(result)
+    else:
+        table(result)
+
+
+def _tell_how_to_approve(result: Result, what_for: Sequence[str], options: Mapping[str, str | None]) -> None:
+    """On standard error the command that carries out a plan that is held, if it can be."""
+    if result.outcome == "Held" and result.cleanup is not None and result.cleanup.plan_stored:
+        words = [word for option, value in options.items() if value is not None for word in (option, value)]
+        command = shlex.join(["housekeeper", "run", *what_for, *words, "--approve", result.cleanup.plan_digest])
+        say(f"held; to carry out exactly this plan: {command}")
 
 
 def _cleanup(task: Task, root: str, capacity: str | None = None) -> tuple[Task, Cleanup]:

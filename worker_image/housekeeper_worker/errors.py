@@ -5,6 +5,7 @@ Exception
 └── WorkerError
     ├── CouldNotRun                  nothing was tried: exit 2
     ├── InvalidItems                 the items of a simulation make no sense: exit 64
+    ├── OutputLost                   standard output of the command line cannot be written: exit 1, whatever was done
     ├── AuditLost                    what is done could no longer be written down: the run stops, exit 1
     ├── DiskFailing                  reading failed too often: nothing is removed, exit 1
     └── MemberLost                   one of the processes of a run was killed, or broke: the run stops, exit 1
@@ -23,6 +24,15 @@ class CouldNotRun(WorkerError):
 
 class InvalidItems(WorkerError):
     """Items to simulate with are not what they should be. The message names the line."""
+
+
+class OutputLost(WorkerError):
+    """Standard output cannot be written. What was done is done."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"standard output cannot be written: {error.strerror}")
+        self.nobody_reads = isinstance(error, BrokenPipeError)
+        """Whoever read (head, less) has seen enough, which is no failure that he must be told of."""
 
 
 class AuditLost(WorkerError):

@@ -10,12 +10,12 @@ import sys
 from typing import Any, Final
 
 from housekeeper_api.next_slot import next_time
-from housekeeper_api.result import Outcome, Result
+from housekeeper_api.result import Outcome
 from housekeeper_api.schedules import load_time_zone
 from housekeeper_api.task import TaskError
 from housekeeper_worker import cli_output, last_run, report
 from housekeeper_worker.audit.verify import Verdict, verify
-from housekeeper_worker.ending import finish
+from housekeeper_worker.ending import Ended, finish
 from housekeeper_worker.errors import CouldNotRun
 
 _HEAD: Final = re.compile(r"[0-9a-f]{64}\Z")
@@ -25,7 +25,7 @@ _OUTCOMES: Final[dict[str, Outcome]] = {"Whole": "Succeeded", "Unfinished": "Par
 def verify_audit(path: str, *, head: str | None, as_json: bool) -> None:
     """Print whether an audit (`-`: standard input) is what was written. Ends the process."""
 
-    def act() -> Result:
+    def act() -> Ended:
         if head is not None and not _HEAD.match(head):
             raise TaskError("--head: write the 64 hexadecimal digits of `audit.head` in a result")
         try:
@@ -34,7 +34,7 @@ def verify_audit(path: str, *, head: str | None, as_json: bool) -> None:
         except OSError as error:
             raise CouldNotRun(f"{path} cannot be read: {error.strerror}") from error
         cli_output.print_facts(_facts(verdict), f"{verdict.state}: {verdict.message}", as_json=as_json)
-        return report.failure(_OUTCOMES[verdict.state], verdict.message, mode="", seconds=0)
+        return Ended(report.failure(_OUTCOMES[verdict.state], verdict.message, mode="", seconds=0))
 
     finish(act, as_json=as_json)
 
@@ -48,7 +48,7 @@ def _facts(verdict: Verdict) -> dict[str, Any]:
 def status(root: str | None, state: str | None, *, as_json: bool) -> None:
     """Print how the last run on `root`, or of the file `state`, ended, and when the next is due. Ends the process."""
 
-    def act() -> Result:
+    def act() -> Ended:
         if (root is None) == (state is None):
             raise TaskError("write either --root DIR or --state FILE")
         place = last_run.place(root or "", state)
@@ -59,7 +59,7 @@ def status(root: str | None, state: str | None, *, as_json: bool) -> None:
         following = _following(told)
         facts = told | ({"nextRunTime": following} if following else {})
         cli_output.print_facts(facts, f"{told.get('outcome')}: {told.get('message')}", as_json=as_json)
-        return report.failure("Succeeded", "told", mode="", seconds=0)
+        return Ended(report.failure("Succeeded", "told", mode="", seconds=0))
 
     finish(act, as_json=as_json)
 

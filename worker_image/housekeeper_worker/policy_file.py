@@ -132,10 +132,12 @@ def _document(path: str) -> Any:
 
     try:
         text = _text(path)
-        documents = [document for document in yaml.load_all(text, Loader=_strict_loader()) if document is not None]
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidFile([f"cannot be read: {error}"]) from error
-    except yaml.YAMLError as error:
+    try:
+        documents = [document for document in yaml.load_all(text, Loader=_strict_loader()) if document is not None]
+    except (yaml.YAMLError, ValueError) as error:
+        # The second from a word with a tag, or the look of a date, that is none: !!int x, 2024-13-45.
         raise InvalidFile([f"is not YAML: {' '.join(str(error).split())}"]) from error
     except RecursionError:
         raise InvalidFile(["is nested too deeply"]) from None
@@ -162,11 +164,12 @@ def _strict_loader() -> Any:
     class StrictLoader(yaml.SafeLoader):
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             seen: set[str] = set()
-            for key, _ in node.value:
+            for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+                if not isinstance(key, yaml.ScalarNode):
+                    raise yaml.constructor.ConstructorError(None, None, "found a key that is no word", key.start_mark)
                 if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
                     raise yaml.constructor.ConstructorError(None, None, f"found {key.value!r} twice", key.start_mark)
-                if isinstance(key.value, str):
-                    seen.add(key.value)
+                seen.add(key.value)
             return super().construct_mapping(node, deep)
 
     return StrictLoader

@@ -201,6 +201,12 @@ def test_a_held_plan_exits_with_four(policy: Path, dumps: Path) -> None:
         ("a: [", "is not YAML"),
         ("\x00", "is not YAML"),
         ("[" * 5000, "is nested too deeply"),
+        ("? [a, b]\n: 1\n", "found a key that is no word"),
+        ("a: {? {b: c} : 1}\n", "found a key that is no word"),
+        ("a: !!map [1]\n", "is not YAML: expected a mapping node"),
+        ("a: 2024-13-45\n", "is not YAML: month must be in 1..12"),
+        ("a: !!int x\n", "is not YAML: invalid literal"),
+        ("#" * ((1 << 20) + 1), "policy.yaml: is larger than 1048576 bytes"),
     ],
 )
 def test_a_policy_that_makes_no_sense_is_refused(policy: Path, dumps: Path, text: str, sentence: str) -> None:
