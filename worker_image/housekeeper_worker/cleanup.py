@@ -120,7 +120,7 @@ def clean(
         plan, tally = survey.plan, survey.tally
         digest = ""
         held = lost = None
-        approved = False
+        approved = looked_through = False
         act: Moving | None = None
         try:
             rests = not dry_run and _rests(root, tally)
@@ -128,7 +128,7 @@ def clean(
             if not dry_run and not rests and stop.reason is None:
                 recover(root, task.run, tally, audit, stop, now_ns=now_ns)
             survey.run(start)
-            complete = stop.reason is None and not tally.stopped_by_fault
+            complete = looked_through = stop.reason is None and not tally.stopped_by_fault
             if relief is not None:
                 plan = relief.narrow(plan, tally, together, complete=complete)
                 complete = complete and stop.reason is None
@@ -193,7 +193,7 @@ def clean(
             timeout=task.timeout_seconds,
             held=held,
             lost=lost,
-            advice=advice or report.path_advice(tally, what.path),
+            advice=advice or report.glob_advice(tally, what.path, what.rules, complete=looked_through),
             waited=waited or 0.0,
         )
         result = report.cleanup_result(

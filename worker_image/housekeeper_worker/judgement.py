@@ -73,6 +73,7 @@ class Judge:
                     # An earlier attempt may have ended with all of it done, and without a word.
                     return Judgement(plan, what.approve, None, approved=True)
         numbers = brakes.Numbers(tally.scanned, tally.matched, tally.planned, tally.planned_bytes, tally.not_counting)
+        numbers = numbers._replace(passed_by=tally.passed_by)
         clauses += brakes.tripped(what.brakes, numbers, what.state)
         clauses += brakes.emptying((what.rules[number].name, one) for number, one in together.items())
         if note := brakes.off_for_want_of_runs(what.state):

@@ -10,7 +10,7 @@ from typing import Final
 from housekeeper_api.exit_codes import ExitCode
 from housekeeper_api.quantities import format_bytes
 from housekeeper_api.result import MAX_BYTES, AuditReport, CheckReport, Cleanup, Outcome, Result
-from housekeeper_api.task import OnTrip
+from housekeeper_api.task import OnTrip, Rule
 from housekeeper_worker.retention.decide import Verdict
 from housekeeper_worker.stop import Reason
 from housekeeper_worker.tally import MAX_NOTES, Tally
@@ -149,11 +149,36 @@ def correct_samples(tally: Tally, *, dry_run: bool, stopped: bool) -> None:
     tally.keep_samples(stays)
 
 
-def path_advice(tally: Tally, path: str) -> str:
-    """A hint for a policy whose globs forget that they begin at the volume's root; empty if there is none to give."""
-    if path and tally.scanned and not tally.matched:
-        return f"nothing was selected: globs are held against the path from the volume's root, as in {path}/**"
-    return ""
+def glob_advice(tally: Tally, path: str, rules: Sequence[Rule], *, complete: bool) -> str:
+    """A hint for a policy whose globs take nothing although something is there; empty if there is none to give.
+
+    `path` and `rules` are the policy's; `complete`: the volume was looked through to its end.
+    """
+    if not complete or tally.matched or tally.error_count or not (tally.scanned or tally.passed_by):
+        return ""
+    kinds = {rule.item_type for rule in rules}
+    what = "nothing" if len(kinds) > 1 else "no directory" if "Directory" in kinds else "no file"
+    narrow = {
+        "exclude": any(rule.exclude for rule in rules),
+        "groupBy": any(rule.group_by is not None for rule in rules),
+        "minSize": any(rule.min_size is not None for rule in rules),
+        "maxSize": any(rule.max_size is not None for rule in rules),
+    }
+    others = ", ".join(name for name, said in narrow.items() if said)
+    by = f"selected by include, {others}" if others else "taken by include"
+    deeper = next(filter(None, (_at_any_depth(glob, path) for rule in rules for glob in rule.include)), "")
+    hint = f", `{deeper}` takes any depth" if deeper else ""
+    return f"{what} is {by}: globs are over the whole path from the volume's root{hint}"
+
+
+def _at_any_depth(glob: str, path: str) -> str:
+    """A glob that takes the same names at any depth below `path`; empty if `glob` does, or if that is not plain."""
+    directory, _, name = glob.rpartition("/")
+    if "**" in glob or "{" in directory:
+        return ""
+    if path and not f"{directory}/".startswith(f"{path}/"):
+        directory = f"{path}/{directory}" if directory else path
+    return f"{directory}/**/{name}" if directory else f"**/{name}"
 
 
 def cleanup_result(

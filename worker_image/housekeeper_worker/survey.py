@@ -163,6 +163,7 @@ class Survey:
 
     def _walk(self, start: bytes | None, sharing: Sharing) -> None:
         if self._selector.root is None:
+            self.tally.passed_by += start is not None
             return
         select = None if self._directories is None else self._directories.select
         walk = Walk(self._root, start, self._selector.root, self._stop, self.on_directory_error, sharing, select)
@@ -173,6 +174,7 @@ class Survey:
             self.tally.stopped_by_fault = str(error)
         self.tally.directories = walk.directories
         self.tally.mounts += walk.mounts
+        self.tally.passed_by += walk.passed_by
         self.tally.others = walk.others
         self.tally.protected.update(walk.protected)
 

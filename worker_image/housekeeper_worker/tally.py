@@ -43,6 +43,7 @@ _SUMS: Final = (
     "held",
     "directories",
     "mounts",
+    "passed_by",
     "others",
 )
 """What several processes count each for itself."""
@@ -94,6 +95,8 @@ class Tally:
     directory_items: int = 0
     """Selected directories, each one item."""
     mounts: int = 0
+    passed_by: int = 0
+    """Directories into which no rule looks."""
     others: int = 0
     sample: list[dict[str, str]] = dataclasses.field(default_factory=list)
     examples: list[Verdict] = dataclasses.field(default_factory=list)

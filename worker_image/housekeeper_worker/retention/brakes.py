@@ -33,6 +33,8 @@ class Numbers(NamedTuple):
     """Of the selected: what stays and does not count. It makes no plan look like a smaller part."""
     quarantined: int = 0
     """Of the planned: what would be moved into quarantine."""
+    passed_by: int = 0
+    """Directories that are there, and into which no rule looks."""
 
 
 def tripped(brakes: Brakes, found: Numbers, past: Sequence[PastRun] | None) -> list[str]:
@@ -40,7 +42,7 @@ def tripped(brakes: Brakes, found: Numbers, past: Sequence[PastRun] | None) -> l
 
     Each limit trips strictly above. `past` None: nobody keeps numbers, and what compares with them is off.
     """
-    scanned, selected, planned, planned_bytes, not_counting, _ = found
+    scanned, selected, planned, planned_bytes, not_counting = found[:5]
     clauses = []
     counting = selected - not_counting
     if planned * 100 > brakes.max_percent * counting:
@@ -60,7 +62,11 @@ def tripped(brakes: Brakes, found: Numbers, past: Sequence[PastRun] | None) -> l
         left = past[0].scanned - past[0].removed
         if not scanned and left >= MANY:
             clauses.append(
-                f"nothing is there, where the last run left {left} files: is the right volume mounted, the path right?"
+                f"nothing was looked into, where the last run left {left} files: no rule takes anything in the "
+                f"directories that are there ({found.passed_by}): are the globs right, and the path?"
+                if found.passed_by
+                else f"nothing is there, where the last run left {left} files: is the right volume mounted, the path "
+                "right?"
             )
     return clauses
 

@@ -143,6 +143,8 @@ class Walk:
         """Directories entered."""
         self.mounts = 0
         """Mounts that were not entered."""
+        self.passed_by = 0
+        """Directories into which no rule looks: for all that the walk knows, files are in them."""
         self.others = 0
         """Symbolic links, sockets, devices …: seen, and no items."""
         self.protected: Counter[Protection] = Counter()
@@ -152,6 +154,7 @@ class Walk:
         stack: Stack = []
         if self._start is not None:
             scope = self._scope_of(self._start)
+            self.passed_by += scope is None
             if scope is not None and self._start_is_free(self._start):
                 stack.append(Place(self._start, scope))
         while self._stop.reason is None and (stack or self._sharing.more(stack)):
@@ -268,5 +271,7 @@ class Walk:
                         self.protected[Protection.RESERVED] += 1
                     else:
                         stack.append(Place(join(path, os.fsencode(name)), below))
+                elif name not in earlier and name not in RESERVED_DIRECTORIES:
+                    self.passed_by += 1
             elif not entry.is_file(follow_symlinks=False):
                 self.others += 1
