@@ -13,6 +13,7 @@ from typing import Annotated
 
 from housekeeper_api.exit_codes import ExitCode
 from housekeeper_api.task import Mode
+from housekeeper_api.version import RELEASE
 from housekeeper_worker import standard_streams
 from housekeeper_worker.encoding import ensure_utf8
 from housekeeper_worker.errors import OutputLost
@@ -87,6 +88,21 @@ _MaxPercent = Annotated[
 _TimeZone = Annotated[
     str | None, typer.Option("--time-zone", metavar="ZONE", help="Quick rule: of days. Default: Etc/UTC")
 ]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"housekeeper {RELEASE}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def housekeeper(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the release, and end.")
+    ] = False,
+) -> None:
+    """Options of all commands."""
 
 
 @app.command()

@@ -19,7 +19,7 @@ from typing import Final
 
 from housekeeper_api.durations import Duration
 from housekeeper_api.quantities import parse_quantity
-from housekeeper_api.result import Result
+from housekeeper_api.result import PLAN_DIGEST, Result
 from housekeeper_api.task import Cleanup, Health, Mode, Restore, Task, TaskError
 from housekeeper_worker import cli_output, last_run, past_runs, policy_file, quick_rules, report
 from housekeeper_worker.audit import Audit
@@ -95,6 +95,8 @@ def run(
 
     def act() -> Ended:
         source, wanted = quick_rules.source(policy, quick), quick_rules.mode(mode, dry_run=dry_run, quick=quick)
+        if approve is not None and not PLAN_DIGEST.fullmatch(approve):
+            raise TaskError(f"--approve: {approve!r} is no digest: write sha256: and 64 hexadecimal digits")
         loaded = policy_file.load(source, "CleanupPolicy", wanted)
         task, what = _cleanup(loaded.task, root, capacity)
         now_ns = time.time_ns()

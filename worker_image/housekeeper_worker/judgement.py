@@ -44,7 +44,9 @@ class Judge:
 
     def __init__(self, task: Task, what: Cleanup, root: VolumeRoot, now_ns: int) -> None:
         if what.approve is not None and not PLAN_DIGEST.fullmatch(what.approve):
-            raise TaskError(f"task.cleanup.approve: {what.approve!r} is no digest, which is sha256: and 64 digits")
+            raise TaskError(
+                f"task.cleanup.approve: {what.approve!r} is no digest: write sha256: and 64 hexadecimal digits"
+            )
         self._task = task
         self._what = what
         self._root = root

@@ -7,6 +7,7 @@ Reading YAML and validating a resource cost 25 MiB and a fifth of a second that 
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import subprocess
 import sys
@@ -135,7 +136,8 @@ def _document(path: str) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidFile([f"cannot be read: {error}"]) from error
     try:
-        documents = [document for document in yaml.load_all(text, Loader=_strict_loader()) if document is not None]
+        stream = _Named(text, "standard input" if path == "-" else path)
+        documents = [document for document in yaml.load_all(stream, Loader=_strict_loader()) if document is not None]
     except (yaml.YAMLError, ValueError) as error:
         # The second from a word with a tag, or the look of a date, that is none: !!int x, 2024-13-45.
         raise InvalidFile([f"is not YAML: {' '.join(str(error).split())}"]) from error
@@ -144,6 +146,14 @@ def _document(path: str) -> Any:
     if len(documents) != 1:
         raise InvalidFile([f"holds {len(documents)} documents; write exactly one policy in a file"])
     return documents[0]
+
+
+class _Named(io.StringIO):
+    """Text of which YAML's messages can say where it is from."""
+
+    def __init__(self, text: str, name: str) -> None:
+        super().__init__(text)
+        self.name = name
 
 
 def _text(path: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from housekeeper_api.version import RELEASE
 from tests.unit.worker.builders import OLD, cleanup_task, files_below, rule, users_files, write
 
 HOUSEKEEPER = Path(sys.executable).with_name("housekeeper")
@@ -294,6 +295,28 @@ def test_check_measures_the_volume_where_it_is(tmp_path: Path, volume: Path) -> 
     wrong = housekeeper("check", path, "--volume", f"other={volume}")
     assert wrong.returncode == 64
     assert "there is data" in wrong.stderr
+
+
+def test_what_is_no_yaml_is_said_with_the_name_of_the_file(policy: Path, volume: Path) -> None:
+    for text in ("a: [", "a: \0"):
+        policy.write_text(text)
+        done = housekeeper("plan", policy, "--root", volume)
+        assert f'in "{policy}"' in done.stderr
+        assert "string>" not in done.stderr
+    done = housekeeper("plan", "-", "--root", volume, stdin="a: [")
+    assert 'in "standard input", line 1' in done.stderr
+
+
+@pytest.mark.parametrize("digest", ["abc", "sha256:abc", f"sha256:{'G' * 64}"])
+def test_an_approval_of_no_digest_names_the_option(policy: Path, volume: Path, digest: str) -> None:
+    done = housekeeper("run", policy, "--root", volume, "--approve", digest)
+    assert done.returncode == 64
+    assert done.stderr == f"housekeeper: --approve: {digest!r} is no digest: write sha256: and 64 hexadecimal digits\n"
+
+
+def test_it_says_which_release_it_is() -> None:
+    done = housekeeper("--version")
+    assert (done.returncode, done.stdout) == (0, f"housekeeper {RELEASE}\n")
 
 
 def test_help_names_the_commands_and_exit_codes() -> None:
