@@ -167,6 +167,8 @@ def glob_advice(tally: Tally, path: str, rules: Sequence[Rule], *, complete: boo
     others = ", ".join(name for name, said in narrow.items() if said)
     by = f"selected by include, {others}" if others else "taken by include"
     deeper = next(filter(None, (_at_any_depth(glob, path) for rule in rules for glob in rule.include)), "")
+    if not deeper and not (tally.scanned and (path or narrow["groupBy"])):
+        return ""  # nothing looks wrong: most nights there is nothing of what `tmp/**` is about
     hint = f", `{deeper}` takes any depth" if deeper else ""
     return f"{what} is {by}: globs are over the whole path from the volume's root{hint}"
 

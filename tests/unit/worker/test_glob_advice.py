@@ -22,8 +22,8 @@ WHOLE = "globs are over the whole path from the volume's root"
         ("logs", rule(include=["sub/*.log"]), f"{WHOLE}, `logs/sub/**/*.log` takes any depth"),
         ("", rule(include=["*.log"]), f"no file is taken by include: {WHOLE}, `**/*.log` takes any depth"),
         ("", rule(include=["*.{log,txt}"]), f"{WHOLE}, `**/*.{{log,txt}}` takes any depth"),
-        ("", rule(include=["**/*.txt"]), f"no file is taken by include: {WHOLE}"),
-        ("", rule(exclude=["**"]), f"no file is selected by include, exclude: {WHOLE}"),
+        ("logs", rule(include=["logs/**/*.txt"]), f"no file is taken by include: {WHOLE}"),
+        ("logs", rule(exclude=["**/*.log"]), f"no file is selected by include, exclude: {WHOLE}"),
         ("", rule(group_by="(?P<a>x)", keep_per_group=()), f"no file is selected by include, groupBy: {WHOLE}"),
         ("", directories(["none-*"]), f"no directory is taken by include: {WHOLE}, `**/none-*` takes any depth"),
     ],
@@ -33,6 +33,12 @@ def test_globs_that_take_nothing_are_told(volume: Path, path: str, one: Rule, ad
     result = carry_out(cleanup_task(volume, one, path=path, processes=processes))
     assert counters(result).matched == 0
     assert result.message.endswith(f"; {advice}") if advice.startswith("no ") else advice in result.message
+
+
+@pytest.mark.parametrize("one", [rule(include=["tmp/**"]), rule(include=["**/*.tmp"]), rule(exclude=["**/*.log"])])
+def test_a_volume_without_what_the_rules_are_about_is_nothing_to_advise_on(volume: Path, one: Rule) -> None:
+    write(volume / "logs/sub/a.log", days=OLD)
+    assert "globs" not in carry_out(cleanup_task(volume, one)).message
 
 
 @pytest.mark.parametrize("one", [rule(include=["*.log"]), directories(["runs-*"])])
