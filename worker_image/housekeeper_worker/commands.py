@@ -208,6 +208,8 @@ def simulate(policy: str, items: str, *, now: str | None, until: str | None, eve
     def act() -> Ended:
         from housekeeper_worker import simulation  # noqa: PLC0415 - for this command only
 
+        if policy == items == "-":
+            raise InvalidItems("standard input can be the policy or the items, not both: write one into a file")
         task, what = _cleanup(policy_file.load(policy_file.Source(policy), "CleanupPolicy", "DryRun").task, "")
         simulated = simulation.Simulation(task, what)
         now_ns = time.time_ns() if now is None else _time("--now", now, simulated.zone)
@@ -222,6 +224,8 @@ def simulate(policy: str, items: str, *, now: str | None, until: str | None, eve
             say(note)
         if until is not None:
             until_ns = _time("--until", until, simulated.zone)
+            if until_ns < now_ns:
+                raise InvalidItems(f"--until: {until} is before --now, so there is no run to replay")
             cli_output.print_replay(simulated.replay(found, now_ns, until_ns, _step(every)), as_json=as_json)
             return Ended(report.failure("Succeeded", "replayed", mode="DryRun", seconds=0))
         decided, held = simulated.decide(found, now_ns)
@@ -237,8 +241,10 @@ def simulate(policy: str, items: str, *, now: str | None, until: str | None, eve
 def _time(option: str, text: str, tz: dt.tzinfo) -> int:
     from housekeeper_worker.simulation import read_time  # noqa: PLC0415
 
+    # Eight digits are a date; more are seconds, for which a shell has but words.
+    value = int(text) if text.isdecimal() and len(text) > len("20260131") else text
     try:
-        return read_time(text, tz)
+        return read_time(value, tz)
     except ValueError as error:
         raise InvalidItems(f"{option}: {error}") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import subprocess
 import sys
@@ -172,11 +173,28 @@ def test_a_line_that_is_no_item_is_named(policy: Path, items: str, problem: str)
     assert problem in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [("--now", "soon"), ("--until", "x"), ("--until", "2026-12-01", "--every", "1s")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("--now", "soon"), ("--until", "x"), ("--until", "2026-12-01", "--every", "1s"), ("--until", "2026-11-01")],
+)
 def test_a_time_that_is_none_is_named(policy: Path, arguments: tuple[str, ...]) -> None:
     done = simulate(policy, [item("pg/a", 1)], *arguments)
     assert done.returncode == 64
     assert arguments[-2] in done.stderr
+
+
+def test_now_may_be_in_seconds_as_the_times_of_items_are(policy: Path) -> None:
+    seconds = str(int(dt.datetime.fromisoformat(NOW).timestamp()))
+    items = [item("pg/prod-1.dump", 1), item("pg/prod-2.dump", 2)]
+    assert (
+        simulate(policy, items, "--now", seconds, "-o", "json").stdout == simulate(policy, items, "-o", "json").stdout
+    )
+
+
+def test_standard_input_is_one_of_the_two(policy: Path) -> None:
+    command = [HOUSEKEEPER, "simulate", "-", "--items", "-"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, input=policy.read_text())
+    assert (done.returncode, "not both" in done.stderr) == (64, True)
 
 
 def test_plan_and_run_honour_keep(policy: Path, volume: Path) -> None:
