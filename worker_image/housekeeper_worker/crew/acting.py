@@ -19,7 +19,7 @@ from housekeeper_worker.errors import AuditLost, MemberLost
 from housekeeper_worker.retention.plan import Plan
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
-from housekeeper_worker.volume.batches import Batch, Cut, Reader
+from housekeeper_worker.volume.batches import Batch, Cut, Reader, files
 from housekeeper_worker.volume.locking import locked
 from housekeeper_worker.volume.outcomes import Outcomes
 from housekeeper_worker.volume.remover import Remover
@@ -60,6 +60,8 @@ class Done(NamedTuple):
     """Lines about its files."""
     counts: Counter[str]
     """How many files there were of each event."""
+    left: int = 0
+    """Files of the batch that were not come to, because whoever had it was told to end."""
 
 
 Perform = Callable[[Remover, Batch, Job], None]
@@ -161,6 +163,9 @@ class Acting:
             for member, (word, *rest) in self._crew.exchange(wait_seconds):
                 if word == "ended":
                     raise self._crew.lost(member)
+                if rest[0].left and self._stop.reason is None:
+                    # Not by us. What it left has no line and no count, so it must not pass for done.
+                    self._tally.stopped_by_fault = self._tally.stopped_by_fault or self._crew.told_to_end(member)
                 self._is_done(self._running[member].popleft(), rest[0])
         except MemberLost as error:
             self._tally.stopped_by_fault = self._tally.stopped_by_fault or str(error)
@@ -196,7 +201,10 @@ class Acting:
                 if not fault and self._stop.reason is None:
                     self._perform(remover, reader.batch(job.cut), job)
                     fault = outcomes.tally.stopped_by_fault
-                channel.send(("done", Done(outcomes.tally, *outcomes.take_lines())))
+                left = 0
+                if self._stop.reason is not None:
+                    left = files(job.cut) - outcomes.tally.done - outcomes.tally.stayed.total()
+                channel.send(("done", Done(outcomes.tally, *outcomes.take_lines(), left)))
 
 
 class _Locks:

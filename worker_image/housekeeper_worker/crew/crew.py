@@ -68,13 +68,18 @@ class Crew:
         for number in range(1, count + 1):
             down, up = pipe(), pipe()
             parent = os.getpid()
-            pid = os.fork()
-            if pid == 0:
-                for other in self.members:
-                    other.channel.close()
-                os.close(down[1])
-                os.close(up[0])
-                _be_member(Channel(down[0], up[1]), number, parent, self._stop, work)
+            # Python forgets what signals came just before a child of a fork is ready, so the child lets them wait.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            try:
+                pid = os.fork()
+                if pid == 0:
+                    for other in self.members:
+                        other.channel.close()
+                    os.close(down[1])
+                    os.close(up[0])
+                    _be_member(Channel(down[0], up[1]), number, parent, self._stop, work)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(down[0])
             os.close(up[1])
             fcntl.fcntl(down[1], fcntl.F_SETFL, os.O_NONBLOCK)
@@ -118,6 +123,14 @@ class Crew:
         )
         hint = "; it may have been out of memory" if how.endswith("(Killed)") else ""
         return MemberLost(f"process {member.pid} of this run {how}{hint}", member.number)
+
+    @staticmethod
+    def told_to_end(member: Member) -> str:
+        """A sentence for a member that left work undone because somebody else than this run told it to end."""
+        return (
+            f"process {member.pid} of this run was told to end by signal {signal.SIGTERM:d} "
+            f"({signal.strsignal(signal.SIGTERM)}), but not by the run; earlyoom does that where memory is short"
+        )
 
     def _pass_stop_on(self) -> None:
         if self._stop.reason is None:

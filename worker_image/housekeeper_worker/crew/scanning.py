@@ -33,6 +33,8 @@ class Found(NamedTuple):
     tally: Tally
     written: int
     """Bytes that it wrote to its scratch."""
+    told_to_end: bool = False
+    """Whether it was stopped before the first process had said that all is looked through."""
 
 
 Look = Callable[["Taker", Scratch], Found]
@@ -76,9 +78,12 @@ class Giver:
 
     def more(self, stack: Stack) -> bool:
         """Wait for directories that others give back. Returns whether there are any."""
-        while not (stack or self._fault or self._stop.reason) and len(self._idle) < len(self._crew.members):
-            for member in self._crew.members:
-                if member not in self._idle and member not in self._asked:
+        while not (stack or self._fault or self._stop.reason):
+            busy = [member for member in self._crew.members if member not in self._idle and member not in self._found]
+            if not busy:
+                break
+            for member in busy:
+                if member not in self._asked:
                     self._asked.add(member)
                     member.channel.put(("give",))
             self._listen(stack, _SLICE_SECONDS)
@@ -115,7 +120,10 @@ class Giver:
 
         def work(channel: Channel, number: int) -> None:
             scratch = self._scratch[number - 1]
-            channel.send(("found", self._look(Taker(channel, self.processes, self._stop), scratch)))
+            taker = Taker(channel, self.processes, self._stop)
+            found = self._look(taker, scratch)
+            told = self._stop.reason is not None and not taker.is_over
+            channel.send(("found", found._replace(told_to_end=told)))
 
         self._crew.hire(self.processes - 1, work)
         self._sent = dict.fromkeys(self._crew.members, 0)
@@ -133,8 +141,11 @@ class Giver:
                 self._asked.discard(member)
                 stack.extend(rest[0])
             elif word == "found":
-                self._found[member] = rest[0]
-                self._fault = self._fault or rest[0].tally.stopped_by_fault
+                found = self._found[member] = rest[0]
+                if found.told_to_end and self._stop.reason is None:
+                    # Not by us. Directories that it had are in nobody's findings, so these are no whole plan.
+                    found.tally.stopped_by_fault = found.tally.stopped_by_fault or self._crew.told_to_end(member)
+                self._fault = self._fault or found.tally.stopped_by_fault
             elif word == "ended":
                 if member not in self._found:
                     raise self._crew.lost(member)
@@ -153,12 +164,14 @@ class Taker:
         self._channel = channel
         self._stop = stop
         self._received = 0
-        self._is_asked = self._has_asked = self._is_over = False
+        self._is_asked = self._has_asked = False
+        self.is_over = False
+        """Whether the first process has said that all is looked through."""
 
     def between(self, stack: Stack, *, spare: int, listed: int) -> None:  # noqa: ARG002 - as `Sharing` has it
         """Give directories back, or ask for some before there are none left."""
         self._listen(stack, 0.0)
-        if self._is_over:
+        if self.is_over:
             stack.clear()
         elif self._is_asked and spare:
             count = (spare + 1) // 2
@@ -172,7 +185,7 @@ class Taker:
     def more(self, stack: Stack) -> bool:
         """Wait for directories. Returns whether there are any, and none is what ends the walk."""
         self._channel.send(("idle", self._received))
-        while not stack and not self._is_over and self._stop.reason is None:
+        while not stack and not self.is_over and self._stop.reason is None:
             self._listen(stack, _SLICE_SECONDS)
         return bool(stack)
 
@@ -185,7 +198,7 @@ class Taker:
             elif word == "give":
                 self._is_asked = True
             else:
-                self._is_over = True
+                self.is_over = True
         if self._channel.ended:
             os._exit(1)  # the first process is gone, and nobody wants to know any more
 

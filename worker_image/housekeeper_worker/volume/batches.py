@@ -83,6 +83,11 @@ class Reader:
         return Share(part.directory, self._records if whole else self._records.part(begin, end))
 
 
+def files(cut: Cut) -> int:
+    """How many files a cut has."""
+    return sum(one.end - one.begin for one in cut)
+
+
 def length(batch: Batch) -> int:
     """Files in it."""
     return sum(len(share.records) for share in batch)

@@ -15,7 +15,7 @@ from housekeeper_worker.retention.plan import Plan
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.acts import Act, Going
-from housekeeper_worker.volume.batches import Batch, Slice, cuts, ends, length
+from housekeeper_worker.volume.batches import Batch, Slice, cuts, ends, files, length
 from housekeeper_worker.volume.directory_removal import DirectoryRemoval
 from housekeeper_worker.volume.emptied import EmptiedDirectories
 from housekeeper_worker.volume.faults import Fault
@@ -186,7 +186,7 @@ class Removal:
             try:
                 for cut in cuts(self._plan, size, shared=self._processes > 1):
                     if not dry and self._pace is not None:
-                        self._pace.spend(sum(one.end - one.begin for one in cut))
+                        self._pace.spend(files(cut))
                     if acting.must_end:
                         break
                     if not dry and self._audit.on:
@@ -198,9 +198,9 @@ class Removal:
                         self._count_from(cut[0], acting)
                         break
                     acting.take(cut, self._audit.stamp, looked_at, tells=self._audit.has_room)
-                    if not dry and self._is_enough(sum(one.end - one.begin for one in cut)):
+                    if not dry and self._is_enough(files(cut)):
                         break
-                    looked_at = max(0, looked_at - sum(one.end - one.begin for one in cut))
+                    looked_at = max(0, looked_at - files(cut))
             finally:
                 # Also when the audit is lost: what the others have begun they finish, and it counts.
                 acting.conclude()
