@@ -14,7 +14,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -143,11 +142,16 @@ class PolicyFile:
         except policy_file.InvalidFile as error:
             log("error", "the policy makes no sense, and nothing runs until it is changed", problems=error.problems)
             return None
+        except OSError as error:
+            # It says nothing about the policy, so the next look is one at a file that nobody has seen.
+            self._seen = None
+            log("error", f"the policy could not be read, and nothing runs until it can be: {error}", policy=self._path)
+            return None
         log("info", "policy read", policy=loaded.task.policy, schedule=loaded.schedule, suspend=loaded.suspend)
         return Timetable(loaded.schedule, loaded.task.time_zone, loaded.starting_deadline, loaded.suspend)
 
 
-class _Runs:
+class Runs:
     """Runs as processes, and the signals that end them and the daemon. Signals are blocked and waited for."""
 
     def __init__(self, command: list[str], state: str) -> None:
@@ -162,29 +166,38 @@ class _Runs:
         return not self._stopped
 
     def carry_out(self, slot: dt.datetime) -> None:
-        """One run, until it ends; told to stop, it has ten seconds."""
+        """One run, until it ends; told to stop, it has ten seconds. Where it cannot be started the log says so."""
         log("info", "run begins", slot=_text(slot))
         try:
             last_run.write(self._state, {"slot": _text(slot)})
         except (OSError, CouldNotRun) as error:
             log("warning", f"the slot could not be remembered for the next start: {error}", state=self._state)
-        with tempfile.TemporaryFile() as output:
-            child = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=output)  # noqa: S603 - ourselves
-            limit = None
-            while child.poll() is None:
-                left = 3600.0 if limit is None else limit - time.monotonic()
-                if left <= 0:
-                    child.kill()
-                    child.wait()
-                    break
-                met = signal.sigtimedwait({*_SIGNALS, signal.SIGCHLD}, left)
-                if met is not None and met.si_signo in _SIGNALS and limit is None:
-                    self._stopped = True
-                    limit = time.monotonic() + _GRACE
-                    child.terminate()
-            output.seek(0)
-            text = output.read()
+        try:
+            # The result goes to memory: runs are wanted most where no disk has room for it.
+            with open(os.memfd_create("result"), "r+b") as output:
+                child = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=output)  # noqa: S603 - ourselves
+                self._wait_for(child)
+                output.seek(0)
+                text = output.read()
+        except OSError as error:
+            # Memory, processes or descriptors are short, and may not be at the next slot.
+            log("error", f"the run could not be started, and nothing makes up for it: {error}", slot=_text(slot))
+            return
         _tell(child.returncode, text)
+
+    def _wait_for(self, child: subprocess.Popen[bytes]) -> None:
+        limit = None
+        while child.poll() is None:
+            left = 3600.0 if limit is None else limit - time.monotonic()
+            if left <= 0:
+                child.kill()
+                child.wait()
+                break
+            met = signal.sigtimedwait({*_SIGNALS, signal.SIGCHLD}, left)
+            if met is not None and met.si_signo in _SIGNALS and limit is None:
+                self._stopped = True
+                limit = time.monotonic() + _GRACE
+                child.terminate()
 
 
 def _tell(code: int, text: bytes) -> None:
@@ -204,7 +217,7 @@ def run(path: str, root: str, state: str | None, arguments: list[str]) -> None:
     now = _now()
     since = min(now, _remembered(last_run.read(place).get("slot")) or now)
     command = [sys.executable, "-P", "-c", "from housekeeper_worker.cli import main; main()", *arguments]
-    runs = _Runs(command, place)
+    runs = Runs(command, place)
     log("info", "daemon begins", root=root, since=_text(since))
     serve(PolicyFile(path), runs.carry_out, since=since, now=_now, wait=runs.wait)
     log("info", "daemon ends")

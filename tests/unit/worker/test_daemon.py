@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from housekeeper_worker import last_run
-from housekeeper_worker.daemon import PolicyFile, Timetable, due, serve
+from housekeeper_worker.daemon import PolicyFile, Runs, Timetable, due, serve
 from tests.unit.worker.builders import OLD, files_below, write
 from tests.unit.worker.test_command_line import HOUSEKEEPER, POLICY
 
@@ -150,6 +151,29 @@ def test_a_policy_file_is_read_again_when_it_changed(tmp_path: Path, capfd: pyte
     assert again.suspend
 
 
+def test_a_policy_file_that_cannot_be_read_for_now_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """An interpreter that is not there stands for a machine on which no process can be started."""
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY.replace("MODE", "DryRun") + '  schedule: "5 4 * * *"\n')
+    file = PolicyFile(str(path))
+    with monkeypatch.context() as changed:
+        changed.setattr(sys, "executable", str(tmp_path / "nowhere"))
+        assert file.timetable() is None
+    assert "the policy could not be read" in capfd.readouterr().err
+    assert file.timetable() == Timetable("5 4 * * *", "Etc/UTC", HOUR, suspend=False)
+
+
+def test_a_run_that_cannot_be_started_ends_no_daemon(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    runs = Runs([str(tmp_path / "nowhere")], str(tmp_path / "state.json"))
+    runs.carry_out(at("03:00"))
+    told = json.loads(capfd.readouterr().err.splitlines()[-1])
+    assert told["level"] == "error"
+    assert told["msg"].startswith("the run could not be started")
+    assert told["slot"] == "2026-11-22T03:00:00Z"
+
+
 def lines_until(process: subprocess.Popen[str], wanted: str) -> list[dict[str, Any]]:
     """Log lines of a daemon up to the first whose message begins so."""
     assert process.stderr is not None
@@ -194,6 +218,30 @@ def test_a_daemon_carries_out_what_is_due_and_ends_when_told(volume: Path, state
     assert remembered["slot"] <= remembered["lastRun"]["started"]
     assert remembered["lastRun"]["outcome"] == "Succeeded"
     assert remembered["lastRun"]["removed"] == 1
+
+
+def test_a_daemon_needs_no_room_for_temporary_files(memory_volume: Path, state: Path) -> None:
+    """Where a disk is full a cleaner is wanted most. Places that are read-only stand for those that are full."""
+    write(memory_volume / "old.dump", days=OLD)
+    write(memory_volume / "young.dump")
+    policy, own_state = memory_volume.parent / "policy.yaml", memory_volume.parent / "state.json"
+    policy.write_text(POLICY.replace("MODE", "Enforce") + '  schedule: "* * * * *"\n')
+    own_state.write_bytes(state.read_bytes())
+    read_only = 'for at in /tmp /var/tmp; do mount --bind $at $at && mount -o remount,bind,ro $at; done; exec "$@"'
+    run = [HOUSEKEEPER, "run", policy, "--root", memory_volume, "--state", own_state, "--daemon"]
+    with subprocess.Popen(
+        ["unshare", "-m", "sh", "-ec", read_only, "sh", *run],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd="/proc",
+        env={**os.environ, "TMPDIR": "/proc"},
+    ) as process:
+        told = lines_until(process, "run ended")
+        assert told[-1]["result"]["cleanup"]["removed"] == 1
+        process.send_signal(signal.SIGTERM)
+        lines_until(process, "daemon ends")
+        assert process.wait(10) == 0
+    assert files_below(memory_volume) == {b"young.dump"}
 
 
 def test_two_daemons_at_one_root_have_each_their_own_slots(volume: Path, tmp_path: Path) -> None:
