@@ -26,6 +26,8 @@ from housekeeper_worker.logs import log
 
 _LONGEST_WAIT: Final = 30.0
 """Seconds between two looks at the clock, which may be set, and at the policy file, which may be changed."""
+_ASTRAY: Final = dt.timedelta(minutes=1)
+"""By how much a clock may be put back as if nothing had been: a slot that was just carried out does not come again."""
 _GRACE: Final = 10.0
 """Seconds that a run has to end after it was told to."""
 _SIGNALS: Final = {signal.SIGTERM, signal.SIGINT}
@@ -85,13 +87,17 @@ def serve(
 ) -> None:
     """Carry out what is due, until `wait` returns False.
 
-    `since`: up to when everything was looked after. `wait` waits for at most so many seconds.
+    `since`: up to when everything was looked after; where the clock is put back by more than a minute, no longer than
+    until then, so that slots which it comes to again are carried out again. `wait` waits for at most so many seconds.
     """
     told: dt.datetime | None = None
     going = True
     while going:
         timetable = policy.timetable()
         moment = now()
+        if since - moment > _ASTRAY:
+            log("warning", "the clock was put back: slots count from now on", wasAt=_text(since), now=_text(moment))
+            since = moment
         if timetable is None or timetable.suspend:
             # Slots that pass meanwhile are nobody's: an edit brings none of them back.
             since, told = max(since, moment), None

@@ -121,6 +121,24 @@ def test_after_a_start_it_makes_up_for_the_slot_that_nobody_kept() -> None:
     assert Story("03:20").play() == []
 
 
+@pytest.mark.parametrize(("back", "hours"), [(59, (3, 4, 5)), (2 * HOUR, (3, 2, 3, 4, 5))])
+def test_a_clock_that_is_put_back_does_not_let_it_rest(
+    back: float, hours: tuple[int, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As by NTP, after a start with a wrong one. A correction by seconds brings no slot back."""
+
+    class Corrected(Story):
+        def carry_out(self, slot: dt.datetime) -> None:
+            super().carry_out(slot)
+            if len(self.ran) == 1:
+                self.clock -= dt.timedelta(seconds=back)
+
+    story = Corrected("02:30", ends="05:30")
+    story.current = daily(schedule="0 * * * *")
+    assert story.play() == [f"{hour:02}:00 at {hour:02}:00" for hour in hours]
+    assert ("the clock was put back" in capfd.readouterr().err) == (hours[1] < 3)
+
+
 def test_an_edited_schedule_counts_from_the_next_look_on() -> None:
     story = Story("01:00")
     story.timetables["02:00"] = daily(schedule="30 4 * * *")
