@@ -95,6 +95,18 @@ def test_a_run_that_is_stopped_purges_no_further(quarantined: Path) -> None:
     assert len(in_quarantine(quarantined)) == 3
 
 
+def test_what_was_moved_while_a_run_waited_says_nothing_about_the_clock(volume: Path) -> None:
+    write(volume / "one", days=OLD)
+    carry_out(quarantine_task(volume, run="first", days=0))
+    began = time.time_ns()
+    write(volume / "two", days=OLD)
+    carry_out(quarantine_task(volume, run="waited-for"))
+    result = carry_out(quarantine_task(volume, run="waiting", days=0), now_ns=began)
+    assert result.cleanup is not None
+    assert not any("the clock is behind" in note for note in result.cleanup.notes)
+    assert (result.cleanup.purged, set(in_quarantine(volume))) == (1, {b"two"})
+
+
 def test_a_clock_that_is_behind_a_quarantine_stops_the_purge(quarantined: Path) -> None:
     write(quarantined / "later", days=-19)
     carry_out(quarantine_task(quarantined, run="run-2", days=30), later=60)  # purges the first, and makes one then

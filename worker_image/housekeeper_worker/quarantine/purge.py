@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import stat as modes
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -102,7 +103,8 @@ class Purge:
                         if self._now - made > _HOUR:
                             due.append(name)
                     elif (found.header.namespace, found.header.policy) == (self._header.namespace, self._header.policy):
-                        if found.time_ns is not None and found.time_ns > self._now:
+                        # A run that waited for another one of its policy began before what that one moved.
+                        if found.time_ns is not None and found.time_ns > max(self._now, time.time_ns()):
                             self._tally.add_note(
                                 f"nothing was purged: the clock is behind the quarantine {shown(name)}, which was made "
                                 f"at {timestamp(found.time_ns)[:19]}Z; set the clock right"
