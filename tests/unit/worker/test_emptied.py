@@ -6,15 +6,17 @@ import json
 import os
 import stat
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from housekeeper_api.result import Cleanup
-from housekeeper_api.task import Rule
+from housekeeper_api.task import RemoveEmptyDirectories, Rule
 from tests.unit.worker.builders import OLD, as_user, carry_out, cleanup_task, counters, directories, item, rule, write
 from tests.unit.worker.openers import holding
+from tests.unit.worker.quarantines import quarantine_task, quarantining
 
-EMPTIED = "EmptiedByThisRun"
+EMPTIED: Final = "EmptiedByThisRun"
 
 
 def below(volume: Path) -> set[str]:
@@ -49,6 +51,27 @@ def test_each_rule_speaks_for_itself(volume: Path) -> None:
     write(volume / "b/x.txt", days=OLD)
     clean(volume, rule("logs", ["**/*.log"], remove_empty_directories=EMPTIED), rule("rest"))
     assert below(volume) == {"b"}
+
+
+@pytest.mark.parametrize(("first", "left"), [(EMPTIED, {"a", "a/b"}), ("Never", set())])
+def test_the_rule_that_empties_a_directory_speaks_for_it(
+    volume: Path, first: RemoveEmptyDirectories, left: set[str]
+) -> None:
+    """Files of a directory go in the order of the rules."""
+    write(volume / "a/b/x.tmp", days=OLD)
+    write(volume / "a/b/x.log", days=OLD)
+    last: RemoveEmptyDirectories = "Never" if first == EMPTIED else EMPTIED
+    each = ("tmp", ["**/*.tmp"], first), ("log", ["**/*.log"], last)
+    done = clean(volume, *(rule(name, include, remove_empty_directories=which) for name, include, which in each))
+    assert (done.removed, below(volume)) == (2, left)
+
+
+def test_what_leaves_for_the_quarantine_empties_no_directory(volume: Path) -> None:
+    write(volume / "a/x.tmp", days=OLD)
+    write(volume / "a/x.log", days=OLD)
+    each = [rule(kind, [f"**/*.{kind}"], remove_empty_directories=EMPTIED) for kind in ("tmp", "log")]
+    done = counters(carry_out(quarantine_task(volume, each[0], quarantining(each[1]))))
+    assert (done.removed, done.quarantined, below(volume)) == (1, 1, {"a"})
 
 
 @pytest.mark.parametrize(("path", "left"), [("", set()), ("a", {"a"}), ("a/b", {"a", "a/b"})])

@@ -20,7 +20,7 @@ _NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST}
 
 
 class EmptiedDirectories:
-    """Directories from which something was removed for a rule that wants them gone when they are empty."""
+    """Directories from which the last that went did so for a rule that wants them gone when they are empty."""
 
     def __init__(
         self, root: VolumeRoot, tally: Tally, audit: Audit, stop: Stop, start: bytes, rules: Sequence[Rule]
@@ -32,14 +32,22 @@ class EmptiedDirectories:
         self._stop = stop
         self._start = start
         self._rules = {
-            number for number, rule in enumerate(rules) if rule.remove_empty_directories == "EmptiedByThisRun"
+            number
+            for number, rule in enumerate(rules)
+            # What is in quarantine may come back.
+            if rule.remove_empty_directories == "EmptiedByThisRun" and rule.action != "Quarantine"
         }
         self._touched: dict[bytes, None] = {}
 
     def note(self, directory: bytes, rule: int) -> None:
-        """Take note that something in `directory` was removed for a rule, given by its number."""
-        if self._rules and rule in self._rules:
+        """Take note that something in `directory` went for a rule, given by its number: for good, or into quarantine.
+
+        What went for a rule that wants its directories left takes it out again: that rule has emptied it, if anybody.
+        """
+        if rule in self._rules:
             self._touched[directory] = None
+        else:
+            self._touched.pop(directory, None)
 
     def remove(self) -> None:
         """Remove those that are empty, and above each what is empty without it. Raises `AuditLost`."""

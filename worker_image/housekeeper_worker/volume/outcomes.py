@@ -48,8 +48,8 @@ class Outcomes:
     ) -> None:
         """`links`: makes a table of the files of which several names are planned. `looks`: whether openers count.
 
-        `emptied`: called with a directory in which something was removed, and the number of the cause. `watched`:
-        paths of which the tally is to know whether they went or stayed; None: of all that stay.
+        `emptied`: called with a directory from which something went, in whatever way, and the number of the cause.
+        `watched`: paths of which the tally is to know whether they went or stayed; None: of all that stay.
         """
         self._root = root
         self.tally = tally
@@ -95,14 +95,14 @@ class Outcomes:
         if gone[-1]:
             self._io_errors = 0
         self._note_gone(share, gone)
+        if self._emptied is not None and any(gone):
+            self._emptied(share.directory, share.records.cause[0])
         if MOVED in gone:
             self.moved_files("quarantined", share, bytearray([went == MOVED for went in gone]))
             gone = gone.replace(bytes([MOVED]), b"\0")
         self.tally.removed += len(gone) - gone.count(0)
         freed = gone.replace(bytes([UNLINKED]), b"\0") if UNLINKED in gone else gone
         self.tally.bytes_freed += sum(compress(share.records.allocated, freed))
-        if self._emptied is not None and any(gone):
-            self._emptied(share.directory, share.records.cause[0])
         self.tell("removed", share, gone)
 
     def went_well(self) -> None:
@@ -161,6 +161,8 @@ class Outcomes:
             self.tally.use[use] += 1
         self.tally.quarantined += 1
         self.tally.bytes_quarantined += allocated
+        if self._emptied is not None and event == "quarantined":
+            self._emptied(share.directory, share.records.cause[place])
         marks = bytearray(len(share.records))
         marks[place] = 1
         self._note_gone(share, marks)
