@@ -182,6 +182,15 @@ def test_what_was_finished_counts_though_the_audit_gets_lost(volume: Path, tmp_p
     assert trashed(volume) == set()
 
 
+def test_what_is_finished_counts_for_no_openers(volume: Path) -> None:
+    """Those are counted of files of the plan."""
+    item(volume / "d", "a")
+    leave(volume, committed=True)
+    write(volume / "old", days=OLD)
+    done = counters(carry_out(cleanup_task(volume)))
+    assert (done.removed, done.planned, done.open_files) == (2, 1, {"notOpen": 1})
+
+
 def test_a_dry_run_leaves_the_trash_alone(volume: Path) -> None:
     item(volume / "d", "a")
     leave(volume, committed=True)

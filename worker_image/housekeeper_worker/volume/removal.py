@@ -150,7 +150,7 @@ class Removal:
 
     def carry_out(self) -> None:
         """Remove the files of the plan, until all are gone or the run must stop. Raises `AuditLost`."""
-        free_before = self._free()
+        free_before, done_before = self._free(), self._tally.done
         try:
             with breaks_ignored():
                 size = BATCH if self._gauge is None else min(BATCH, self._gauge.stage)
@@ -164,7 +164,7 @@ class Removal:
             for directories in self._directories:
                 directories.close()
             freed = self._free() - free_before
-            self._tally_openers()
+            self._tally_openers(done_before)
             # Others write to the volume too. What is less free than before tells nothing about this run.
             self._tally.freed_on_disk = freed if freed >= 0 else None
 
@@ -239,15 +239,18 @@ class Removal:
                     kind = ',"itemType":"Directory"' if self._plan.causes[cause].rule in self._of_directories else ""
                     yield Going(directory, name, f"{self._members(cause)},{identity}{kind}")
 
-    def _tally_openers(self) -> None:
-        """Count the removed files without openers: all but those that were counted one by one."""
+    def _tally_openers(self, done_before: int) -> None:
+        """Count the removed files without openers: all but those that were counted one by one.
+
+        And but for `done_before`, what an earlier run had left to be finished, which is not of this plan.
+        """
         use = self._tally.use
         if not self._looks:
             use.clear()
         else:
             stayed = self._tally.stayed[Fault.UNKNOWN_USE]
             counted = use[Use.UNKNOWN] - stayed + use[Use.OPENED_MEANWHILE]
-            use[Use.NOT_OPEN] = self._tally.done - counted
+            use[Use.NOT_OPEN] = self._tally.done - done_before - counted
 
     def _free(self) -> int:
         stat = os.fstatvfs(self._root.fd)
