@@ -4,9 +4,9 @@ import contextlib
 import dataclasses
 import json
 import os
+import select
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 
 from tests.cluster.embedded.errors import ClusterError
@@ -118,18 +118,30 @@ def stop(daemon: Daemon, grace: float) -> None:
 
 def kill(daemon: Daemon) -> None:
     """SIGKILL, and wait until it is dead."""
-    if send(daemon, signal.SIGKILL) and not wait_dead(daemon, 10.0):
+    send(daemon, signal.SIGKILL)
+    if not wait_dead(daemon, 10.0):
         raise ClusterError(f"{daemon.name} (pid {daemon.pid}) survived SIGKILL: see /proc/{daemon.pid}/stack")
 
 
 def wait_dead(daemon: Daemon, seconds: float) -> bool:
-    """Whether the daemon died within so many seconds."""
-    deadline = time.monotonic() + seconds
-    while daemon.state != "dead":
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
+    """Whether the daemon died within so many seconds, and holds no port and no file any more.
+
+    A process is a zombie as soon as its first thread has ended, and its sockets live as long as the last one. A pidfd
+    tells of that one.
+    """
+    try:
+        descriptor = os.pidfd_open(daemon.pid)
+    except ProcessLookupError:
+        return True
+    try:
+        found = _stat(daemon.pid)
+        if found is None or found[1] != daemon.start_time:
+            return True
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+    finally:
+        os.close(descriptor)
 
 
 def matching(pattern: list[str]) -> Iterator[Daemon]:
