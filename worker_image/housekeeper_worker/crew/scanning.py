@@ -130,7 +130,7 @@ class Giver:
         self._hungry, self._idle = set(self._crew.members), set(self._crew.members)
 
     def _give(self, member: Member, places: Stack) -> None:
-        member.channel.put(("look", [place._replace(scope=None) for place in places]))
+        member.channel.put(("look", [place.sent() for place in places]))
         self._sent[member] += 1
         self._hungry.discard(member)
         self._idle.discard(member)
@@ -175,7 +175,7 @@ class Taker:
             stack.clear()
         elif self._is_asked and spare:
             count = (spare + 1) // 2
-            self._channel.send(("places", [place._replace(scope=None) for place in stack[:count]]))
+            self._channel.send(("places", [place.sent() for place in stack[:count]]))
             del stack[:count]
             self._is_asked = False
         elif not spare and not self._has_asked:

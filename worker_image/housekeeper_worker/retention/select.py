@@ -13,13 +13,15 @@ from typing import Any, Final, NamedTuple
 
 import re2
 
-from housekeeper_api.globs import ANY_DEPTH, Component, Glob, GlobError, parse
+from housekeeper_api.globs import Component, Glob, GlobError, parse
 from housekeeper_api.task import Rule, TaskError
 from housekeeper_worker.volume.names import matching_form
 
 _Positions = frozenset[tuple[int, int]]
 """Components that may come next: (number of the glob, number of the component)."""
 _NOTHING: Final[_Positions] = frozenset()
+RulesLeft = tuple[tuple[_Positions, _Positions], ...]
+"""What is left of each rule: include and exclude."""
 
 Narrow = Callable[[int, bytearray], bytearray]
 """From the number of a rule, and a mark for each file that may be its, to those of the files that are."""
@@ -40,6 +42,7 @@ class Scope:
     """One directory, or many alike, as the rules see it: what they can still match below."""
 
     __slots__ = (
+        "_excludes",
         "_following",
         "_insides",
         "_selector",
@@ -51,7 +54,7 @@ class Scope:
         "takes_directories",
     )
 
-    def __init__(self, selector: Selector, rules: tuple[tuple[_Positions, _Positions], ...]) -> None:
+    def __init__(self, selector: Selector, rules: RulesLeft) -> None:
         self._selector = selector
         self.rules = rules
         self.names = selector.name_filters(rules, directories=False)
@@ -61,6 +64,12 @@ class Scope:
         self.takes_directories = any(not include.never for include, _ in self.directory_names)
         """Whether a sub-directory may be an item."""
         self._steps = selector.steps(rules)
+        self._excludes = [
+            (number, excluded)
+            for number, (include, exclude) in enumerate(rules)
+            if include and not (excluded := selector.filter(exclude)).never
+        ]
+        """What excludes a sub-directory from a rule, with everything in it: one look for all globs of the rule."""
         self._following: dict[tuple[bool, ...], Scope | None] = {}
         self._insides: dict[tuple[int, tuple[bool, ...]], Inside] = {}
 
@@ -76,15 +85,25 @@ class Scope:
         return self._selector.takes_all(self.rules[number][0])
 
     def _met(self, name: str) -> tuple[bool, ...]:
-        """Which components the name of a sub-directory meets."""
-        if not self._steps:
+        """Which components the name of a sub-directory meets, and then which rules exclude it."""
+        if not self._steps and not self._excludes:
             return ()
         form = matching_form(name)
-        return tuple(self._selector.matches(component, form) for component in self._steps)
+        met = [self._selector.matches(component, form) for component in self._steps]
+        return (*met, *(excluded.takes(name, form) for _, excluded in self._excludes))
 
-    def _advanced(self, key: tuple[bool, ...]) -> tuple[tuple[_Positions, _Positions], ...]:
+    def _advanced(self, key: tuple[bool, ...]) -> RulesLeft:
         met, advance = frozenset(compress(self._steps, key)), self._selector.advance
-        return tuple((advance(include, met), advance(exclude, met)) for include, exclude in self.rules)
+        marks = key[len(self._steps) :]
+        out = {number for (number, _), is_excluded in zip(self._excludes, marks, strict=True) if is_excluded}
+        return tuple(
+            (_NOTHING, _NOTHING) if number in out else (advance(include, met), advance(exclude, met))
+            for number, (include, exclude) in enumerate(self.rules)
+        )
+
+    def again(self, rules: RulesLeft) -> Scope | None:
+        """The scope, of the same policy, that has these `rules`: what another process says instead of it."""
+        return self._selector.scope(rules)
 
     def inside(self, name: str, number: int) -> Inside:
         """The sub-directory `name`, which is an item of the rule `number` (from 0)."""
@@ -152,7 +171,7 @@ class Scope:
 class NameFilter:
     """Names of files that match any of some components."""
 
-    __slots__ = ("_runs", "_suffixes", "always", "never")
+    __slots__ = ("_expression", "_one", "_runs", "_suffixes", "always", "never")
 
     def __init__(self, components: frozenset[Component]) -> None:
         self.never = not components
@@ -161,9 +180,19 @@ class NameFilter:
         self._suffixes = tuple(sorted(component.suffix for component in components if component.suffix))
         expressions = sorted(component.expression for component in components if not component.suffix)
         self._runs: Any = None
+        self._expression = "|".join(expressions) if not self.always else ""
+        self._one: Any = None
         if expressions and not self.always:
             # A run of names that match is one hit, since a hit costs more than a thousand characters looked at.
             self._runs = _compile(f"/(?:(?:{'|'.join(expressions)})/)+")
+
+    def takes(self, name: str, form: bytes) -> bool:
+        """Whether one name, and in its matching form, matches."""
+        if self.always or (self._suffixes and name.endswith(self._suffixes)):
+            return True
+        if self._one is None and self._expression:
+            self._one = _compile(self._expression)  # seldom wanted: for files all names are looked at together
+        return self._one is not None and self._one.fullmatch(form) is not None
 
     def marks(self, names: Sequence[str]) -> bytearray:
         """For each of `names`: 1 if it matches, else 0."""
@@ -207,27 +236,23 @@ class Selector:
         self._globs: list[Glob] = []
         self._filters: dict[frozenset[Component], NameFilter] = {}
         self._components: dict[Component, Any] = {}
-        self._scopes: dict[tuple[tuple[_Positions, _Positions], ...], Scope | None] = {}
+        self._scopes: dict[RulesLeft, Scope | None] = {}
         start = tuple(
             (
                 self._read(rule.include, f"rules[{number}].select.include"),
-                self._read(rule.exclude, f"rules[{number}].select.exclude", below=True),
+                self._read(rule.exclude, f"rules[{number}].select.exclude"),
             )
             for number, rule in enumerate(rules)
         )
         self.root = self.scope(start)
         """Scope of the volume's root; None if the rules exclude everything."""
 
-    def _read(self, texts: Sequence[str], where: str, *, below: bool = False) -> _Positions:
-        """`below`: a directory that a glob takes stands for everything in it."""
+    def _read(self, texts: Sequence[str], where: str) -> _Positions:
         first: set[tuple[int, int]] = set()
         for number, text in enumerate(texts):
             try:
                 for glob in parse(text):
                     self._globs.append(glob)
-                    if below and not glob[-1].is_any_depth:
-                        self._globs.append((*glob, ANY_DEPTH))
-                        first.add((len(self._globs) - 2, 0))
                     first.add((len(self._globs) - 1, 0))
                     for component in glob:
                         if not component.is_any_name and component not in self._components:
@@ -246,7 +271,7 @@ class Selector:
                 closed.add((glob, position))
         return frozenset(closed)
 
-    def scope(self, rules: tuple[tuple[_Positions, _Positions], ...]) -> Scope | None:
+    def scope(self, rules: RulesLeft) -> Scope | None:
         """The scope in which `rules` (include, exclude) are what is left of each rule."""
         live = tuple(
             (_NOTHING, _NOTHING) if self.takes_all(exclude) or not include else (include, exclude)
@@ -263,7 +288,7 @@ class Selector:
             for glob, position in positions
         )
 
-    def inside(self, rules: tuple[tuple[_Positions, _Positions], ...], number: int) -> Inside:
+    def inside(self, rules: RulesLeft, number: int) -> Inside:
         """An item of the rule `number`, below which `rules` are what is left of each rule."""
         earlier = [
             pair if other < number and not self._of_directories[other] else (_NOTHING, _NOTHING)
@@ -274,18 +299,17 @@ class Selector:
         foreign[number] = excluded, _NOTHING
         return Inside(self.scope(tuple(earlier)), self.scope(tuple(foreign)), self.takes_all(excluded))
 
-    def name_filters(
-        self, rules: tuple[tuple[_Positions, _Positions], ...], *, directories: bool
-    ) -> list[tuple[NameFilter, NameFilter]]:
+    def name_filters(self, rules: RulesLeft, *, directories: bool) -> list[tuple[NameFilter, NameFilter]]:
         """Filters for the names in a directory itself: for its files, or for its sub-directories."""
         return [
-            (self._filter(include), self._filter(exclude))
+            (self.filter(include), self.filter(exclude))
             if self._of_directories[number] is directories
-            else (self._filter(_NOTHING), self._filter(_NOTHING))
+            else (self.filter(_NOTHING), self.filter(_NOTHING))
             for number, (include, exclude) in enumerate(rules)
         ]
 
-    def _filter(self, positions: _Positions) -> NameFilter:
+    def filter(self, positions: _Positions) -> NameFilter:
+        """Names that are all that is left of some of the globs."""
         last = frozenset(
             self._globs[glob][position] for glob, position in positions if position + 1 == len(self._globs[glob])
         )
@@ -293,7 +317,7 @@ class Selector:
             self._filters[last] = NameFilter(last)
         return self._filters[last]
 
-    def steps(self, rules: tuple[tuple[_Positions, _Positions], ...]) -> tuple[Component, ...]:
+    def steps(self, rules: RulesLeft) -> tuple[Component, ...]:
         """Components that the name of a sub-directory must be held against to know its scope."""
         wanted = {
             self._globs[glob][position]: None

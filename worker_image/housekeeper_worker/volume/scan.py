@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from housekeeper_worker.retention.paths import join
-from housekeeper_worker.retention.select import Inside, Scope
+from housekeeper_worker.retention.select import Inside, RulesLeft, Scope
 from housekeeper_worker.stop import Stop
 from housekeeper_worker.volume.protected import RESERVED_DIRECTORIES, Protection, marker_of, protection_of_directory
 from housekeeper_worker.volume.root import OWN_DIRECTORY, VolumeRoot
@@ -66,10 +66,16 @@ class Place(NamedTuple):
 
     path: bytes
     scope: Scope | None
-    """None: to be found out, because it comes from another process."""
+    """None: it comes from another process, and `rules` say which it is."""
     share: int = 0
     shares: int = 1
     """Into how many the files are divided. Sub-directories belong to the first share."""
+    rules: RulesLeft = ()
+    """What the rules can still match, where there is no scope."""
+
+    def sent(self) -> Place:
+        """The same for another process, which has scopes of its own."""
+        return self if self.scope is None else self._replace(scope=None, rules=self.scope.rules)
 
 
 Stack = list[Place]
@@ -162,7 +168,7 @@ class Walk:
             if not stack:
                 continue
             place = stack.pop()
-            path, scope = place.path, place.scope or self._scope_of(place.path)
+            path, scope = place.path, place.scope or self._scope.again(place.rules)
             if scope is None:
                 continue
             try:
