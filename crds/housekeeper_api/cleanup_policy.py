@@ -93,7 +93,7 @@ class Select(Model):
     include: Annotated[tuple[IncludeGlob, ...], Field(min_length=1, max_length=64), ATOMIC_LIST]
     """Globs over the whole path below the root: `*` stops at `/`, `**` does not, a leading dot matches."""
     exclude: Annotated[tuple[Glob, ...], Field(max_length=64), ATOMIC_LIST] = ()
-    """Globs of what is left alone in any case: files, and directories with everything in them."""
+    """Globs of what this rule never takes, whatever `include` says: files, and directories with everything in them."""
     min_size: Size | None = None
     """A file of fewer bytes is not selected, as if no glob took it."""
     max_size: Size | None = None

@@ -17,6 +17,6 @@ class ExitCode(IntEnum):
     PARTIAL = 3
     """Done, but for items that are reported."""
     HELD = 4
-    """A brake tripped; nothing was removed."""
+    """A brake tripped; nothing of the plan was removed."""
     INVALID_TASK = 64
     """The task cannot be read or makes no sense (sysexits' EX_USAGE). Never retried."""

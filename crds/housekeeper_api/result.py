@@ -18,7 +18,7 @@ PLAN_DIGEST: Final = re.compile("sha256:[0-9a-f]{64}")
 """A digest of a plan, as a whole (`fullmatch`). Whatever else a pod says is none: people paste it into a shell."""
 
 Outcome = Literal["Succeeded", "PartiallySucceeded", "Failed", "TimedOut", "Cancelled", "Held", "CouldNotRun"]
-"""How the attempt ended. Held: a brake tripped, nothing was removed. CouldNotRun: nothing was tried."""
+"""How the attempt ended. Held: a brake tripped, nothing of the plan was removed. CouldNotRun: nothing was tried."""
 CheckResult = Literal["Passed", "Warning", "Failed", "Unknown"]
 _LEFT_OUT: Final[tuple[CheckResult, ...]] = ("Unknown", "Passed", "Warning", "Failed")
 """In which order checks are left out for which there is no room."""

@@ -179,9 +179,10 @@ def clean(
             lost = audit.loss() or str(error)
         if act is not None and tally.quarantined and not dry_run:
             tally.restorable_until = act.restorable_until
-        if held is None:
+        if held is None or what.brakes.on_trip == "Fail":
             # What waits for approval is shown as it is planned. All else says what became of it.
-            report.correct_samples(tally, dry_run=dry_run, stopped=lost is not None or stop.reason is not None)
+            stopped = lost is not None or stop.reason is not None
+            report.correct_samples(tally, dry_run=dry_run, stopped=stopped, tripped=held is not None)
         outcome = report.cleanup_outcome(tally, stop=stop.reason, held=held, lost=lost, on_trip=what.brakes.on_trip)
         planned = len(plan) + tally.verdicts[Verdict.SPARED]
         advice = report.settling_advice(tally, planned=planned, settle=settle, fs_group=what.fs_group)

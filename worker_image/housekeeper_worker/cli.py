@@ -302,6 +302,7 @@ def main() -> None:
     standard_streams.guard()
     try:
         code = app(prog_name="housekeeper", standalone_mode=False)
+        sys.stdout.flush()  # here, where it is known what to do if that fails
     except TyperException as error:
         from housekeeper_worker.ending import refuse  # noqa: PLC0415
 

@@ -126,6 +126,8 @@ class PolicyFile:
         self._path = path
         self._seen: tuple[int, ...] | None = None
         self._timetable: Timetable | None = None
+        self._trouble = ""
+        """Why it could not be read at the last look."""
 
     def timetable(self) -> Timetable | None:
         """As `Policy`."""
@@ -145,14 +147,17 @@ class PolicyFile:
     def _read(self) -> Timetable | None:
         try:
             loaded = policy_file.load(policy_file.Source(self._path), "CleanupPolicy", None)
+        except (policy_file.UnreadableFile, OSError) as error:
+            # It says nothing about the policy, so the next look is one at a file that nobody has seen.
+            self._seen = None
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                log("error", f"the policy could not be read, and nothing runs until it can be: {error}")
+            return None
         except policy_file.InvalidFile as error:
             log("error", "the policy makes no sense, and nothing runs until it is changed", problems=error.problems)
             return None
-        except OSError as error:
-            # It says nothing about the policy, so the next look is one at a file that nobody has seen.
-            self._seen = None
-            log("error", f"the policy could not be read, and nothing runs until it can be: {error}", policy=self._path)
-            return None
+        self._trouble = ""
         log("info", "policy read", policy=loaded.task.policy, schedule=loaded.schedule, suspend=loaded.suspend)
         return Timetable(loaded.schedule, loaded.task.time_zone, loaded.starting_deadline, loaded.suspend)
 

@@ -22,6 +22,7 @@ from housekeeper_worker.retention.candidates import Candidates
 from housekeeper_worker.retention.plan import Plan
 from housekeeper_worker.tally import Tally
 from housekeeper_worker.volume.identity import file_system_of
+from housekeeper_worker.volume.protected import Protection
 from housekeeper_worker.volume.root import VolumeRoot
 
 _NOT_APPROVED: Final = "notApproved: it is not in the plan that was approved, or is another file by now"
@@ -74,8 +75,9 @@ class Judge:
                 if self._task.attempt > 1:
                     # An earlier attempt may have ended with all of it done, and without a word.
                     return Judgement(plan, what.approve, None, approved=True)
+        marked = not tally.directories and bool(tally.protected[Protection.MARKED])
         numbers = brakes.Numbers(tally.scanned, tally.matched, tally.planned, tally.planned_bytes, tally.not_counting)
-        numbers = numbers._replace(passed_by=tally.passed_by)
+        numbers = numbers._replace(passed_by=tally.passed_by, marked=marked)
         clauses += brakes.tripped(what.brakes, numbers, what.state)
         clauses += brakes.emptying((what.rules[number].name, one) for number, one in together.items())
         if note := brakes.off_for_want_of_runs(what.state):

@@ -33,6 +33,10 @@ class InvalidFile(ValueError):
         super().__init__("; ".join(problems))
 
 
+class UnreadableFile(InvalidFile):
+    """Nothing is known of the policy: the file, or who read it, met trouble that may pass."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Source:
     """Where a policy is: in the file `name` (`-`: standard input), or in `text`, which messages call `name`."""
@@ -64,9 +68,12 @@ def load(source: Source, kind: Kind, mode: Mode | None) -> Loaded:
     try:
         answer = json.loads(child.stdout)
     except ValueError:
-        raise InvalidFile([f"{source.name} could not be read: the reader ended with {child.returncode}"]) from None
+        problem = f"{source.name} could not be read: the reader ended with {child.returncode}"
+        raise UnreadableFile([problem]) from None
     if "problems" in answer:
-        raise InvalidFile([f"{source.name}: {problem}" for problem in answer["problems"]])
+        raise (UnreadableFile if answer.get("isUnreadable") else InvalidFile)(
+            [f"{source.name}: {problem}" for problem in answer["problems"]]
+        )
     return Loaded(
         Task.from_json(answer["task"]),
         tuple(answer["volumes"]),
@@ -84,7 +91,7 @@ def _answer(path: str, kind: Kind, mode: Mode | None) -> dict[str, Any]:
     except InvalidResource as error:
         return {"problems": list(error.problems)}
     except InvalidFile as error:
-        return {"problems": error.problems}
+        return {"problems": error.problems, "isUnreadable": isinstance(error, UnreadableFile)}
     return _resolved(resource, mode)
 
 
@@ -133,7 +140,9 @@ def _document(path: str) -> Any:
 
     try:
         text = _text(path)
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UnreadableFile([f"cannot be read: {error}"]) from error
+    except UnicodeDecodeError as error:
         raise InvalidFile([f"cannot be read: {error}"]) from error
     try:
         stream = _Named(text, "standard input" if path == "-" else path)

@@ -132,12 +132,14 @@ def settling_advice(tally: Tally, *, planned: int, settle: str, fs_group: int | 
     return f"{by_change_time} of {old} old files had owner, mode or links changed within {settle}: {cause}"
 
 
-def correct_samples(tally: Tally, *, dry_run: bool, stopped: bool) -> None:
+def correct_samples(tally: Tally, *, dry_run: bool, stopped: bool, tripped: bool) -> None:
     """Let no example say of an item that it goes which this run let stay, or, in a dry run, found that would stay.
 
-    `stopped`: the run ended before it had gone through its plan.
+    `stopped`: the run ended before it had gone through its plan. `tripped`: a brake did that, and nothing waits.
     """
-    if dry_run:
+    if tripped:
+        stays = dict.fromkeys(tally.sampled_to_go, "a brake tripped, so that nothing went")
+    elif dry_run:
         stays = {}
     elif stopped or tally.stopped_by_fault:
         stays = dict.fromkeys(tally.sampled_to_go - tally.let_go, "the run ended before it came to this")
@@ -166,21 +168,26 @@ def glob_advice(tally: Tally, path: str, rules: Sequence[Rule], *, complete: boo
     }
     others = ", ".join(name for name, said in narrow.items() if said)
     by = f"selected by include, {others}" if others else "taken by include"
+    if not tally.scanned and narrow["exclude"]:
+        return ""  # what is there may be just what is excluded
     deeper = next(filter(None, (_at_any_depth(glob, path) for rule in rules for glob in rule.include)), "")
     if not deeper and not (tally.scanned and (path or narrow["groupBy"])):
         return ""  # nothing looks wrong: most nights there is nothing of what `tmp/**` is about
-    hint = f", `{deeper}` takes any depth" if deeper else ""
+    hint = f", as in `{deeper}`" if deeper else ""
     return f"{what} is {by}: globs are over the whole path from the volume's root{hint}"
 
 
 def _at_any_depth(glob: str, path: str) -> str:
-    """A glob that takes the same names at any depth below `path`; empty if `glob` does, or if that is not plain."""
-    directory, _, name = glob.rpartition("/")
-    if "**" in glob or "{" in directory:
+    """For a glob that is a name, the same below `path` at any depth, or, without a wildcard, everything below it.
+
+    Empty for all others: of what somebody thought who wrote directories nobody can tell.
+    """
+    if "/" in glob or "**" in glob:
         return ""
-    if path and not f"{directory}/".startswith(f"{path}/"):
-        directory = f"{path}/{directory}" if directory else path
-    return f"{directory}/**/{name}" if directory else f"**/{name}"
+    begin = f"{path}/" if path else ""
+    if any(character in glob for character in "*?[{\\"):
+        return f"{begin}**/{glob}"
+    return f"{glob}/**" if path.partition("/")[0] in {"", glob} else f"{begin}{glob}/**"
 
 
 def cleanup_result(

@@ -230,7 +230,9 @@ def _of_exit(pod: PodView) -> Outcome | None:
         case ExitCode.COULD_NOT_RUN:
             return Outcome(RunState.FAILED, "CouldNotRun", f"Nothing was done. {log}", retryable=False)
         case ExitCode.HELD:
-            return Outcome(RunState.FAILED, "Held", f"A brake tripped; nothing was removed. {log}", retryable=False)
+            return Outcome(
+                RunState.FAILED, "Held", f"A brake tripped; nothing of the plan was removed. {log}", retryable=False
+            )
         case ExitCode.INVALID_TASK:
             return Outcome(
                 RunState.FAILED,

@@ -185,7 +185,7 @@ def test_path_starts_below_the_root_and_globs_begin_at_the_root(volume: Path) ->
 def test_globs_that_forget_the_path_get_a_hint(volume: Path) -> None:
     write(volume / "postgres/x/a.dump", days=OLD)
     result = carry_out(cleanup_task(volume, rule(include=["x/*.dump", "*/x/*.log"]), path="postgres"))
-    assert "the whole path from the volume's root, `postgres/x/**/*.dump` takes any depth" in result.message
+    assert "the whole path from the volume's root" in result.message
 
 
 @pytest.mark.parametrize(

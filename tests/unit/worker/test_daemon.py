@@ -172,14 +172,20 @@ def test_a_policy_file_is_read_again_when_it_changed(tmp_path: Path, capfd: pyte
 def test_a_policy_file_that_cannot_be_read_for_now_is_looked_at_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """An interpreter that is not there stands for a machine on which no process can be started."""
+    """An interpreter that is not there stands for a machine on which no process can be started, and one that is killed
+    for one that is short of memory."""
+    killed = tmp_path / "killed"
+    killed.write_text("#!/bin/sh\nkill -9 $$\n")
+    killed.chmod(0o755)
     path = tmp_path / "policy.yaml"
     path.write_text(POLICY.replace("MODE", "DryRun") + '  schedule: "5 4 * * *"\n')
     file = PolicyFile(str(path))
-    with monkeypatch.context() as changed:
-        changed.setattr(sys, "executable", str(tmp_path / "nowhere"))
-        assert file.timetable() is None
-    assert "the policy could not be read" in capfd.readouterr().err
+    for interpreter in (tmp_path / "nowhere", killed):
+        with monkeypatch.context() as changed:
+            changed.setattr(sys, "executable", str(interpreter))
+            assert file.timetable() is None
+            assert file.timetable() is None
+        assert capfd.readouterr().err.count("the policy could not be read") == 1
     assert file.timetable() == Timetable("5 4 * * *", "Etc/UTC", HOUR, suspend=False)
 
 

@@ -74,6 +74,14 @@ def test_what_leaves_for_the_quarantine_empties_no_directory(volume: Path) -> No
     assert (done.removed, done.quarantined, below(volume)) == (1, 1, {"a"})
 
 
+def test_a_directory_to_which_something_may_come_back_stays_whatever_goes_after_it(volume: Path) -> None:
+    for path in ("a/x.log", "a/x.tmp", "b/x.log", "b/sub/y.tmp"):
+        write(volume / path, days=OLD)
+    tmp = rule("tmp", ["**/*.tmp"], remove_empty_directories=EMPTIED)
+    done = counters(carry_out(quarantine_task(volume, quarantining(rule("log", ["**/*.log"])), tmp)))
+    assert (done.removed, done.quarantined, below(volume)) == (2, 2, {"a", "b"})
+
+
 @pytest.mark.parametrize(("path", "left"), [("", set()), ("a", {"a"}), ("a/b", {"a", "a/b"})])
 def test_neither_the_root_nor_the_path_goes(volume: Path, path: str, left: set[str]) -> None:
     write(volume / "a/b/c/old", days=OLD)

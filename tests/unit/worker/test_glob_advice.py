@@ -17,15 +17,16 @@ WHOLE = "globs are over the whole path from the volume's root"
 @pytest.mark.parametrize(
     ("path", "one", "advice"),
     [
-        ("logs", rule(include=["*.log"]), f"no file is taken by include: {WHOLE}, `logs/**/*.log` takes any depth"),
-        ("logs", rule(include=["logs/*.log"]), f"{WHOLE}, `logs/**/*.log` takes any depth"),
-        ("logs", rule(include=["sub/*.log"]), f"{WHOLE}, `logs/sub/**/*.log` takes any depth"),
-        ("", rule(include=["*.log"]), f"no file is taken by include: {WHOLE}, `**/*.log` takes any depth"),
-        ("", rule(include=["*.{log,txt}"]), f"{WHOLE}, `**/*.{{log,txt}}` takes any depth"),
+        ("logs", rule(include=["*.log"]), f"no file is taken by include: {WHOLE}, as in `logs/**/*.log`"),
+        ("logs", rule(include=["logs"]), f"{WHOLE}, as in `logs/**`"),
+        ("logs", rule(include=["sub"]), f"{WHOLE}, as in `logs/sub/**`"),
+        ("", rule(include=["logs"]), f"{WHOLE}, as in `logs/**`"),
+        ("", rule(include=["*.log"]), f"no file is taken by include: {WHOLE}, as in `**/*.log`"),
+        ("", rule(include=["*.{log,txt}"]), f"{WHOLE}, as in `**/*.{{log,txt}}`"),
         ("logs", rule(include=["logs/**/*.txt"]), f"no file is taken by include: {WHOLE}"),
         ("logs", rule(exclude=["**/*.log"]), f"no file is selected by include, exclude: {WHOLE}"),
         ("", rule(group_by="(?P<a>x)", keep_per_group=()), f"no file is selected by include, groupBy: {WHOLE}"),
-        ("", directories(["none-*"]), f"no directory is taken by include: {WHOLE}, `**/none-*` takes any depth"),
+        ("", directories(["none-*"]), f"no directory is taken by include: {WHOLE}, as in `**/none-*`"),
     ],
 )
 def test_globs_that_take_nothing_are_told(volume: Path, path: str, one: Rule, advice: str, processes: int) -> None:
@@ -35,7 +36,15 @@ def test_globs_that_take_nothing_are_told(volume: Path, path: str, one: Rule, ad
     assert result.message.endswith(f"; {advice}") if advice.startswith("no ") else advice in result.message
 
 
-@pytest.mark.parametrize("one", [rule(include=["tmp/**"]), rule(include=["**/*.tmp"]), rule(exclude=["**/*.log"])])
+@pytest.mark.parametrize(
+    "one",
+    [
+        rule(include=["tmp/**"]),
+        rule(include=["**/*.tmp"]),
+        rule(exclude=["**/*.log"]),
+        rule(include=["*"], exclude=["logs"]),
+    ],
+)
 def test_a_volume_without_what_the_rules_are_about_is_nothing_to_advise_on(volume: Path, one: Rule) -> None:
     write(volume / "logs/sub/a.log", days=OLD)
     assert "globs" not in carry_out(cleanup_task(volume, one)).message
@@ -65,5 +74,13 @@ def test_a_brake_tells_nothing_was_looked_into_from_nothing_is_there(volume: Pat
     held = carry_out(cleanup_task(volume, rule(include=["*.log"]), path="logs", state=state))
     assert held.outcome == "Held"
     assert "nothing was looked into, where the last run left 490 files" in held.message
-    assert "mounted" not in held.message
-    assert "`logs/**/*.log` takes any depth" in held.message
+    assert "is the right volume mounted" in held.message
+    assert "as in `logs/**/*.log`" in held.message
+
+
+def test_a_marker_at_the_root_is_no_empty_volume(volume: Path) -> None:
+    state = (PastRun(1, 500, 500, 10, 10),)
+    write(volume / "a.log", days=OLD)
+    write(volume / ".nocleanup")
+    result = carry_out(cleanup_task(volume, state=state))
+    assert (result.outcome, counters(result).skipped) == ("Succeeded", {"marked": 1})

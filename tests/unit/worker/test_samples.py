@@ -78,6 +78,13 @@ def test_nor_what_a_run_did_not_come_to(volume: Path) -> None:
     assert samples(result) == {"old": ("Keep", "the run ended before it came to this")}
 
 
+def test_nor_what_a_brake_stopped_for_good(volume: Path) -> None:
+    write(volume / "old", days=OLD)
+    result = carry_out(cleanup_task(volume, max_items=0, on_trip="Fail"))
+    assert result.outcome == "Failed"
+    assert samples(result) == {"old": ("Keep", "a brake tripped, so that nothing went")}
+
+
 def test_a_plan_that_is_held_is_shown_as_it_waits_for_approval(volume: Path) -> None:
     write(volume / "old", days=OLD)
     assert samples(carry_out(cleanup_task(volume, max_items=0))) == {"old": GOES}

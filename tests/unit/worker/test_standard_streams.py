@@ -53,6 +53,12 @@ def test_a_result_that_cannot_be_printed_is_told_in_one_line(
 
 
 @pytest.mark.parametrize("redirection", OUTPUTS)
+def test_nor_is_there_one_of_the_release(redirection: str) -> None:
+    done = shell(f'"$0" --version {redirection}')
+    assert (done.returncode, told(done)) == (1, [OUTPUTS[redirection]])
+
+
+@pytest.mark.parametrize("redirection", OUTPUTS)
 @pytest.mark.parametrize("arguments", ["plans --root /", "--help", "plan --days y"])
 def test_nor_is_there_a_traceback_of_anything_else(redirection: str, arguments: str) -> None:
     done = shell(f'"$0" {arguments} -o json {redirection}')

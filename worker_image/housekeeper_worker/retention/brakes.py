@@ -35,6 +35,8 @@ class Numbers(NamedTuple):
     """Of the planned: what would be moved into quarantine."""
     passed_by: int = 0
     """Directories that are there, and into which no rule looks."""
+    marked: bool = False
+    """Whether nothing was looked into because a marker says so."""
 
 
 def tripped(brakes: Brakes, found: Numbers, past: Sequence[PastRun] | None) -> list[str]:
@@ -60,10 +62,10 @@ def tripped(brakes: Brakes, found: Numbers, past: Sequence[PastRun] | None) -> l
                 f"{planned} files are more than ten times {usual:g}, the median of the last {len(past)} runs"
             )
         left = past[0].scanned - past[0].removed
-        if not scanned and left >= MANY:
+        if not scanned and left >= MANY and not found.marked:
             clauses.append(
                 f"nothing was looked into, where the last run left {left} files: no rule takes anything in the "
-                f"directories that are there ({found.passed_by}): are the globs right, and the path?"
+                f"directories that are there ({found.passed_by}): is the right volume mounted, path and globs right?"
                 if found.passed_by
                 else f"nothing is there, where the last run left {left} files: is the right volume mounted, the path "
                 "right?"

@@ -37,13 +37,18 @@ class EmptiedDirectories:
             # What is in quarantine may come back.
             if rule.remove_empty_directories == "EmptiedByThisRun" and rule.action != "Quarantine"
         }
+        self._quarantining = {number for number, rule in enumerate(rules) if rule.action == "Quarantine"}
         self._touched: dict[bytes, None] = {}
+        self._awaited: set[bytes] = set()
+        """Where something may come back from quarantine."""
 
     def note(self, directory: bytes, rule: int) -> None:
         """Take note that something in `directory` went for a rule, given by its number: for good, or into quarantine.
 
         What went for a rule that wants its directories left takes it out again: that rule has emptied it, if anybody.
         """
+        if rule in self._quarantining:
+            self._awaited.add(directory)
         if rule in self._rules:
             self._touched[directory] = None
         else:
@@ -60,7 +65,7 @@ class EmptiedDirectories:
         self._touched.clear()
         depth = max(by_depth)
         while depth >= 0 and self._stop.reason is None:
-            paths = sorted(filter(self._is_below_start, by_depth.pop(depth, ())))
+            paths = sorted(filter(self._may_go, by_depth.pop(depth, ())))
             if paths:
                 self._audit.intent(paths[0], paths[-1], len(paths))
             for path in paths:
@@ -71,7 +76,9 @@ class EmptiedDirectories:
             depth -= 1
         self._audit.flush()
 
-    def _is_below_start(self, path: bytes) -> bool:
+    def _may_go(self, path: bytes) -> bool:
+        if path in self._awaited:
+            return False
         return bool(path) and (not self._start or path.startswith(self._start + b"/"))
 
     def _remove(self, path: bytes) -> bool:

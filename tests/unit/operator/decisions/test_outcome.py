@@ -141,7 +141,7 @@ ENDED = {
         pod().exited(3).failed(),
         (RunState.PARTIALLY_SUCCEEDED, "PartiallySucceeded", False, "numbers were lost"),
     ),
-    "exit code 4, message lost": (pod().exited(4).failed(), (FAILED, "Held", False, "nothing was removed")),
+    "exit code 4, message lost": (pod().exited(4).failed(), (FAILED, "Held", False, "nothing of the plan was removed")),
     "exit code 64": (pod().exited(64).failed(), (FAILED, "InvalidTask", False, "do not fit together")),
     "an exit code that nobody knows": (pod().exited(77).failed(), (FAILED, "WorkerError", True, "exit code 77.")),
     "garbled message": (
