@@ -304,11 +304,11 @@ def main() -> None:
         code = app(prog_name="housekeeper", standalone_mode=False)
         sys.stdout.flush()  # here, where it is known what to do if that fails
     except TyperException as error:
-        from housekeeper_worker.ending import refuse  # noqa: PLC0415
+        from housekeeper_worker.ending import refuse  # noqa: PLC0415 - as the commands are
 
         refuse(error.format_message(), as_json=_wants_json(sys.argv[1:]))
     except OutputLost as error:
-        from housekeeper_worker.ending import end_without_output  # noqa: PLC0415
+        from housekeeper_worker.ending import end_without_output  # noqa: PLC0415 - as above
 
         end_without_output(error)
     except typer.Abort:

@@ -17,6 +17,6 @@ def main() -> None:
     from housekeeper_worker.encoding import ensure_utf8  # noqa: PLC0415 - after the line above is the whole point
 
     ensure_utf8()
-    from housekeeper_worker.main import main as work  # noqa: PLC0415
+    from housekeeper_worker.main import main as work  # noqa: PLC0415 - as above
 
     work()
