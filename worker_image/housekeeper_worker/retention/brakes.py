@@ -65,7 +65,8 @@ def tripped(brakes: Brakes, found: Numbers, past: Sequence[PastRun] | None) -> l
         if not scanned and left >= MANY and not found.marked:
             clauses.append(
                 f"nothing was looked into, where the last run left {left} files: no rule takes anything in the "
-                f"directories that are there ({found.passed_by}): is the right volume mounted, path and globs right?"
+                f"directories that are there ({found.passed_by}): is the right volume mounted, and are path and globs "
+                "right?"
                 if found.passed_by
                 else f"nothing is there, where the last run left {left} files: is the right volume mounted, the path "
                 "right?"
